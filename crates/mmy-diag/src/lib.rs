@@ -1,0 +1,1 @@
+//! Source files, places in them, and the one way mmy shows a mistake.

@@ -1,0 +1,1 @@
+//! Runner, loops, hooks, optimisers, schedules, checkpoints.

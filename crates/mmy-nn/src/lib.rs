@@ -1,0 +1,1 @@
+//! The parameter tree and the layers, with PyTorch's names, shapes and initial values.

@@ -1,0 +1,1 @@
+//! What travels between data, models and metrics: images, boxes, samples, batches, detections.

@@ -1,0 +1,1 @@
+//! The C++ edge over libtorch: what tch leaves out.

@@ -1,0 +1,4 @@
+//! The `mmy` binary.
+fn main() -> std::process::ExitCode {
+    mmy::main()
+}
