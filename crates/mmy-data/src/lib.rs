@@ -1,1 +1,31 @@
 //! Data sets, transforms, samplers and the loader.
+//!
+//! A [`DatasetSource`] knows its pictures by index; a [`Pipeline`] of transforms makes a
+//! [`Sample`](mmy_structures::Sample) of one; a [`Loader`] puts samples together into batches, in the order of a sampler,
+//! with worker threads.
+//!
+//! What a sample looks like depends on (seed, epoch, index) alone: every random choice comes from a [`Draw`], never from
+//! a thread or from what was drawn before. So the bytes are the same with any number of threads, and a run may start in
+//! the middle of an epoch without drawing what came before.
+
+mod batch_shapes;
+mod collate;
+mod context;
+mod datasets;
+mod error;
+mod kinds;
+mod loader;
+pub mod ops;
+mod random;
+mod samplers;
+pub mod transforms;
+
+pub use context::{Buffers, Context, Pipeline};
+pub use datasets::{FileDataset, FilterConfig, MetaInfo, Record};
+pub use error::DataError;
+pub use kinds::{
+    BatchShaper, BatchShapes, Collate, CollateFn, Dataset, DatasetSource, SampleOrder, Sampler, SamplerArgs, Transform,
+    TransformStep,
+};
+pub use loader::{Batches, DataloaderConfig, Loader, LoaderArgs, OnBadImage};
+pub use random::{Draw, Permutation, Rng};

@@ -1,0 +1,5 @@
+//! Data sets.
+
+mod file;
+
+pub use file::{FileDataset, FilterConfig, MetaInfo, Record};

@@ -1,0 +1,185 @@
+//! Batches from a data set, with worker threads.
+
+mod batches;
+mod config;
+
+use std::{
+    any::Any,
+    collections::HashSet,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use mmy_structures::{Batch, Sample};
+
+pub use batches::Batches;
+pub use config::{DataloaderConfig, LoaderArgs, OnBadImage};
+
+use crate::{Buffers, CollateFn, DataError, DatasetSource, Draw, SampleOrder};
+
+/// Batches from a data set, in the order of a sampler. Cheap to clone; clones share the data set.
+#[derive(Clone)]
+pub struct Loader {
+    inner: Arc<Inner>,
+}
+
+/// What the worker threads share.
+struct Inner {
+    source: Arc<dyn DatasetSource>,
+    order: Arc<dyn SampleOrder>,
+    collate: Arc<dyn CollateFn>,
+    batch_size: usize,
+    drop_last: bool,
+    num_workers: usize,
+    prefetch_factor: usize,
+    on_bad_image: OnBadImage,
+    seed: u64,
+    /// Bad pictures that have been reported.
+    reported: Mutex<HashSet<PathBuf>>,
+}
+
+impl Loader {
+    /// A loader of `batch_size` (at least 1) samples a batch, in order, without threads, that redraws bad pictures:
+    /// what [`DataloaderConfig::build`] starts from, and what prediction uses.
+    pub fn new(
+        source: Arc<dyn DatasetSource>,
+        order: Arc<dyn SampleOrder>,
+        collate: Arc<dyn CollateFn>,
+        batch_size: usize,
+        seed: u64,
+    ) -> Self {
+        let inner = Inner {
+            source,
+            order,
+            collate,
+            batch_size: batch_size.max(1),
+            drop_last: false,
+            num_workers: 0,
+            prefetch_factor: 2,
+            on_bad_image: OnBadImage::Redraw,
+            seed,
+            reported: Mutex::default(),
+        };
+        Loader { inner: Arc::new(inner) }
+    }
+
+    /// Batches in an epoch.
+    pub fn len(&self) -> usize {
+        let Inner { order, batch_size, drop_last, .. } = &*self.inner;
+        if *drop_last { order.len() / batch_size } else { order.len().div_ceil(*batch_size) }
+    }
+
+    /// Whether an epoch has no batch.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The data set.
+    pub fn dataset(&self) -> &Arc<dyn DatasetSource> {
+        &self.inner.source
+    }
+
+    /// Samples in a batch; the last one of an epoch may have fewer.
+    pub fn batch_size(&self) -> usize {
+        self.inner.batch_size
+    }
+
+    /// Samples in an epoch.
+    pub fn samples(&self) -> usize {
+        if self.inner.drop_last { self.len() * self.inner.batch_size } else { self.inner.order.len() }
+    }
+
+    /// The batches of an epoch (from 0), beginning with number `first_batch`, which takes no longer than beginning with
+    /// the first. Worker threads start at once and stop when the iterator is dropped. After an error there is no
+    /// further batch.
+    pub fn epoch(&self, epoch: u64, first_batch: usize) -> Batches {
+        Batches::start(self.inner.clone(), self.len(), epoch, first_batch)
+    }
+
+    /// The data set's indices of the samples that batch `number` of an epoch asks for (a redrawn one gives way to
+    /// another).
+    pub fn indices(&self, epoch: u64, number: usize) -> Vec<usize> {
+        self.inner.positions(number).map(|it| self.inner.order.index(epoch, it)).collect()
+    }
+}
+
+impl Inner {
+    fn positions(&self, number: usize) -> std::ops::Range<usize> {
+        let first = number.saturating_mul(self.batch_size);
+        let end = first.saturating_add(self.batch_size);
+        if self.order.endless() { first..end } else { first..end.min(self.order.len()) }
+    }
+
+    /// Batch `number` of an epoch; `go_on` is asked before each sample whether anybody still wants it.
+    fn batch(
+        &self,
+        epoch: u64,
+        number: usize,
+        buffers: &mut Buffers,
+        go_on: impl Fn() -> bool,
+    ) -> Option<Result<Batch, DataError>> {
+        let mut samples = Vec::with_capacity(self.batch_size);
+        for position in self.positions(number) {
+            if !go_on() {
+                return None;
+            }
+            match self.sample(epoch, self.order.index(epoch, position), buffers) {
+                Ok(sample) => samples.push(sample),
+                Err(error) => return Some(Err(error)),
+            }
+        }
+        let collated = catch_unwind(AssertUnwindSafe(|| self.collate.collate(samples, &*self.source, buffers)));
+        let panicked = |panic: Box<dyn Any + Send>| Err(DataError::Collate(format!("panic: {}", message(&*panic))));
+        Some(collated.unwrap_or_else(panicked))
+    }
+
+    /// Sample `index` of an epoch, or the one drawn in its place when it is turned down; with the index it has.
+    fn sample(&self, epoch: u64, wanted: usize, buffers: &mut Buffers) -> Result<(usize, Sample), DataError> {
+        /// mmengine's `max_refetch`.
+        const TRIES: usize = 1000;
+        let first = Draw::new(self.seed, epoch, wanted as u64);
+        let (mut index, mut draw) = (wanted, first);
+        for attempt in 0..TRIES {
+            match self.guarded(index, draw, buffers) {
+                Ok(Some(sample)) => return Ok((index, sample)),
+                Ok(None) if self.source.test_mode() => break,
+                Ok(None) => {}
+                Err(error) => match error.bad_image() {
+                    Some(path) if self.may_redraw() => self.report(path, &error),
+                    _ => return Err(error),
+                },
+            }
+            // Far from the places that pipelines number from 0.
+            draw = first.place(u64::MAX - attempt as u64);
+            index = draw.rng().below(self.source.len());
+        }
+        let tries = if self.source.test_mode() { 1 } else { TRIES };
+        Err(DataError::NoSample { index: wanted, tries, draw: first.to_string() })
+    }
+
+    /// A metric over fewer pictures than the data set has would compare with nothing, so testing never redraws.
+    fn may_redraw(&self) -> bool {
+        self.on_bad_image == OnBadImage::Redraw && !self.source.test_mode()
+    }
+
+    /// The sample, with a panic on the way turned into an error that names it.
+    fn guarded(&self, index: usize, draw: Draw, buffers: &mut Buffers) -> Result<Option<Sample>, DataError> {
+        catch_unwind(AssertUnwindSafe(|| self.source.sample(index, draw, buffers))).unwrap_or_else(|panic| {
+            let path = self.source.meta(index).img_path;
+            Err(DataError::Panic { index, path, draw: draw.to_string(), message: message(&*panic) })
+        })
+    }
+
+    fn report(&self, path: &PathBuf, error: &DataError) {
+        if self.reported.lock().unwrap_or_else(PoisonError::into_inner).insert(path.clone()) {
+            tracing::warn!("{error}; another picture is drawn in its place");
+        }
+    }
+}
+
+/// What a panic said.
+fn message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("(no message)").to_owned()
+}

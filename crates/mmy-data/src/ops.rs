@@ -1,0 +1,1 @@
+//! What the transforms do to pixels, held against OpenCV's numbers.

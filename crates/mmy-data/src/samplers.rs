@@ -1,0 +1,4 @@
+//! Orders in which samples are drawn.
+
+mod default;
+mod infinite;
