@@ -1,1 +1,33 @@
-//! The C++ edge over libtorch: what tch leaves out.
+//! The C++ edge over libtorch: what [tch] leaves out.
+//!
+//! The only crate of the workspace with `unsafe`. Two rules hold at the edge. No C++ exception leaves the C++ side:
+//! each entry catches all of them and hands the message back, which becomes [`Error::Torch`]. No Rust panic leaves the
+//! Rust side: a callback that libtorch makes catches it and hands it back as a message.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`function`] | differentiable operations whose backward pass is written in Rust |
+//! | [`autograd`] | gradients of chosen inputs, backward passes that keep the graph, grad mode |
+//! | [`autocast`] | mixed precision regions with device and kind |
+//! | [`memory_format`] | contiguous and channels-last tensors |
+//! | [`rng`] | the default generator's state |
+//! | [`foreach`] | one operation over a list of tensors |
+//! | [`optim`] | fused SGD, Adam and AdamW steps, clipping of gradients |
+//! | [`threads`] | libtorch's thread pools |
+//! | [`alloc`] | the C allocator's thresholds, peak memory |
+//! | [`cpu`] | what the processor can do |
+
+pub mod alloc;
+pub mod autocast;
+pub mod autograd;
+pub mod cpu;
+mod error;
+mod ffi;
+pub mod foreach;
+pub mod function;
+pub mod memory_format;
+pub mod optim;
+pub mod rng;
+pub mod threads;
+
+pub use error::{BoxError, Error};
