@@ -1,6 +1,11 @@
 //! COCO's twelve numbers: average precision and recall over IoU thresholds, object sizes and detection caps
 //! (Lin et al. 2014, <https://cocodataset.org/#detection-eval>), computed by `hotcoco`.
 
+mod curves;
+#[cfg(test)]
+mod tests;
+mod truth;
+
 use std::{
     collections::{BTreeMap, HashSet},
     fs,
@@ -9,18 +14,18 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use hotcoco::{Annotation, COCO, COCOeval, Category, Dataset, Image, IouType};
+use hotcoco::{Annotation, Category, Dataset, Image};
 use mmy_registry::{Build, BuildError, register};
 use mmy_structures::{Detections, ImageMeta, Instance};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
-use crate::{
-    EvalError, Evaluation, Metric, MetricArgs, MetricSink, Table,
-    coco_truth::{AnnFile, Truth},
-    table::Row,
+use self::{
+    curves::{Curve, Curves, Item},
+    truth::{AnnFile, Truth},
 };
+use crate::{EvalError, Evaluation, Metric, MetricArgs, MetricSink, Table, table::Row};
 
 register!(Metric, "CocoMetric", Config);
 
@@ -132,56 +137,6 @@ impl Build<Metric> for Config {
             results: Vec::new(),
             seen: HashSet::new(),
         }))
-    }
-}
-
-/// One of the numbers: which slice of the curves it is the mean of.
-#[derive(Debug, Clone, PartialEq)]
-struct Item {
-    name: String,
-    kind: Curve,
-    /// A single IoU threshold, or all of them.
-    iou: Option<f64>,
-    area: Area,
-    /// Index into the sorted detection caps.
-    cap: usize,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Curve {
-    Precision,
-    Recall,
-}
-
-/// Object sizes in the order of `hotcoco`'s area ranges.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Area {
-    All,
-    Small,
-    Medium,
-    Large,
-}
-
-impl Item {
-    /// All numbers in COCO's order, for caps in ascending order.
-    fn every(caps: &[usize]) -> Vec<Item> {
-        let last = caps.len() - 1;
-        let top = caps[last];
-        let ap = |name: &str, iou, area| Item { name: name.to_owned(), kind: Curve::Precision, iou, area, cap: last };
-        let ar = |name, area, cap| Item { name, kind: Curve::Recall, iou: None, area, cap };
-        let mut out = vec![
-            ap("mAP", None, Area::All),
-            ap("mAP_50", Some(0.5), Area::All),
-            ap("mAP_75", Some(0.75), Area::All),
-            ap("mAP_s", None, Area::Small),
-            ap("mAP_m", None, Area::Medium),
-            ap("mAP_l", None, Area::Large),
-        ];
-        out.extend(caps.iter().enumerate().map(|(index, cap)| ar(format!("AR@{cap}"), Area::All, index)));
-        out.push(ar(format!("AR_s@{top}"), Area::Small, last));
-        out.push(ar(format!("AR_m@{top}"), Area::Medium, last));
-        out.push(ar(format!("AR_l@{top}"), Area::Large, last));
-        out
     }
 }
 
@@ -370,8 +325,10 @@ impl CocoMetric {
         }
 
         // AP in all its slices, and the recall behind it.
-        let columns: Vec<_> =
-            every.iter().filter(|it| it.kind == Curve::Precision || it.name == format!("AR@{}", curves.top)).collect();
+        let columns: Vec<_> = every
+            .iter()
+            .filter(|it| it.kind == Curve::Precision || it.name == format!("AR@{}", self.caps[self.caps.len() - 1]))
+            .collect();
         let row = |name: &str, classes: Range<usize>| Row {
             name: name.to_owned(),
             instances: instances[classes.clone()].iter().sum(),
@@ -388,65 +345,6 @@ impl CocoMetric {
                 .collect(),
         };
         Evaluation { values, table: Some(table) }
-    }
-}
-
-/// Precision and recall by IoU threshold, class, object size and detection cap.
-struct Curves {
-    ious: Vec<f64>,
-    acc: hotcoco::AccumulatedEval,
-    /// The largest detection cap.
-    top: usize,
-}
-
-impl Curves {
-    fn compute(
-        truth: Dataset,
-        detections: Vec<Annotation>,
-        caps: &[usize],
-        ious: Option<&[f64]>,
-    ) -> Result<Self, EvalError> {
-        let truth = COCO::from_dataset(truth);
-        let found = truth.load_res_anns(detections)?;
-        let mut eval = COCOeval::new(truth, found, IouType::Bbox);
-        eval.params.max_dets = caps.to_vec();
-        if let Some(ious) = ious {
-            eval.params.iou_thrs = ious.to_vec();
-        }
-        eval.evaluate()?;
-        eval.accumulate();
-        let acc = eval
-            .accumulated()
-            .cloned()
-            .ok_or_else(|| hotcoco::Error::InvalidState("nothing was accumulated".to_owned()))?;
-        Ok(Curves { ious: eval.params.iou_thrs.clone(), acc, top: caps[caps.len() - 1] })
-    }
-
-    /// Mean of a slice over `classes`, in 0 to 1; `None` where no class has such objects.
-    fn mean(&self, item: &Item, classes: Range<usize>) -> Option<f64> {
-        let (acc, area) = (&self.acc, item.area as usize);
-        let (mut sum, mut count) = (0.0, 0usize);
-        let mut add = |value: f64| {
-            // −1 marks a class without such objects.
-            if value >= 0.0 {
-                sum += value;
-                count += 1;
-            }
-        };
-        for (t, iou) in self.ious.iter().enumerate() {
-            if item.iou.is_some_and(|it| (it - iou).abs() > 1e-9) {
-                continue;
-            }
-            for k in classes.clone() {
-                match item.kind {
-                    Curve::Recall => add(acc.recall[acc.recall_idx(t, k, area, item.cap)]),
-                    Curve::Precision => {
-                        (0..acc.shape.r).for_each(|r| add(acc.precision[acc.precision_idx(t, r, k, area, item.cap)]));
-                    }
-                }
-            }
-        }
-        (count > 0).then(|| sum / count as f64)
     }
 }
 

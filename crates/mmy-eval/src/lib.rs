@@ -4,7 +4,6 @@
 //! the numbers at the end; [`coco_metric`] is the one that ships. [`draw`] and [`predictions`] serve `mmy predict`.
 
 pub mod coco_metric;
-mod coco_truth;
 mod table;
 
 use std::{io, path::PathBuf};
