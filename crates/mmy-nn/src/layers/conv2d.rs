@@ -1,0 +1,144 @@
+//! Two-dimensional convolution.
+
+use tch::{Kind, Tensor};
+
+use crate::{Init, Role, Scope, trace};
+
+/// Geometry of a [`Conv2d`]: square kernel, stride, padding, groups, bias.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Conv {
+    kernel: i64,
+    stride: i64,
+    padding: i64,
+    dilation: i64,
+    groups: i64,
+    bias: bool,
+}
+
+impl Conv {
+    /// A kernel of `kernel` × `kernel`, padded by `kernel / 2`, without bias.
+    pub fn new(kernel: i64, stride: i64) -> Self {
+        Conv { kernel, stride, padding: kernel / 2, dilation: 1, groups: 1, bias: false }
+    }
+
+    /// Zeros around the input, in pixels.
+    #[must_use]
+    pub fn padding(self, padding: i64) -> Self {
+        Conv { padding, ..self }
+    }
+
+    /// Distance between the kernel's taps.
+    #[must_use]
+    pub fn dilation(self, dilation: i64) -> Self {
+        Conv { dilation, ..self }
+    }
+
+    /// Splits the channels into groups that do not see each other; as many groups as channels is depthwise.
+    #[must_use]
+    pub fn groups(self, groups: i64) -> Self {
+        Conv { groups, ..self }
+    }
+
+    /// Adds a bias.
+    #[must_use]
+    pub fn with_bias(self) -> Self {
+        Conv { bias: true, ..self }
+    }
+
+    fn out_size(&self, size: i64) -> i64 {
+        (size + 2 * self.padding - self.dilation * (self.kernel - 1) - 1).div_euclid(self.stride) + 1
+    }
+}
+
+/// Two-dimensional convolution, `weight` (out, in / groups, k, k) and perhaps `bias` (out); starts as PyTorch's
+/// `Conv2d`, uniform in ±1/√fan_in both.
+#[derive(Debug)]
+pub struct Conv2d {
+    path: String,
+    weight: Tensor,
+    bias: Option<Tensor>,
+    conv: Conv,
+}
+
+impl Conv2d {
+    /// Makes the parameters at `scope`.
+    pub fn new(scope: &Scope, in_channels: i64, out_channels: i64, conv: Conv) -> Self {
+        let shape = [out_channels, in_channels / conv.groups, conv.kernel, conv.kernel];
+        let weight = scope.param("weight", &shape, Init::KaimingUniform, Role::Weight);
+        let fan_in = (shape[1] * conv.kernel * conv.kernel).max(1);
+        let bias = conv.bias.then(|| {
+            scope.param("bias", &[out_channels], Init::Uniform { bound: 1.0 / (fan_in as f64).sqrt() }, Role::Bias)
+        });
+        Conv2d { path: scope.path().to_owned(), weight, bias, conv }
+    }
+
+    /// The weight.
+    pub fn weight(&self) -> &Tensor {
+        &self.weight
+    }
+
+    /// The bias, if it has one.
+    pub fn bias(&self) -> Option<&Tensor> {
+        self.bias.as_ref()
+    }
+
+    /// (B, in, H, W) to (B, out, H', W').
+    pub fn forward(&self, x: &Tensor) -> Tensor {
+        let y = if trace::shapes_only() { self.zeros(x) } else { self.convolve(x) };
+        let params = self.weight.numel() + self.bias.as_ref().map_or(0, Tensor::numel);
+        let macs_per_output = self.weight.numel() as u64 / self.weight.size()[0].max(1) as u64;
+        trace::report("Conv2d", &self.path, &y, params as u64, y.numel() as u64 * macs_per_output);
+        y
+    }
+
+    /// The one place that decides how a convolution is computed.
+    fn convolve(&self, x: &Tensor) -> Tensor {
+        let Conv { stride, padding, dilation, groups, .. } = self.conv;
+        x.conv2d(&self.weight, self.bias.as_ref(), [stride; 2], [padding; 2], [dilation; 2], groups)
+    }
+
+    /// Zeros of the output's shape that take no memory.
+    fn zeros(&self, x: &Tensor) -> Tensor {
+        let size = x.size();
+        let shape = [size[0], self.weight.size()[0], self.conv.out_size(size[2]), self.conv.out_size(size[3])];
+        Tensor::zeros([1], (Kind::Float, x.device())).expand(shape, false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::Device;
+
+    use super::*;
+    use crate::ParamStore;
+
+    #[test]
+    fn shapes_without_computing_are_those_of_computing() {
+        let x = Tensor::zeros([2, 4, 13, 16], (Kind::Float, Device::Cpu));
+        let store = ParamStore::new(Device::Cpu, 0);
+        for (i, conv) in [
+            Conv::new(3, 2),
+            Conv::new(6, 2).padding(2).with_bias(),
+            Conv::new(7, 1).groups(4),
+            Conv::new(3, 1).dilation(2),
+            Conv::new(1, 3),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let layer = Conv2d::new(&(store.root() / i), 4, 8, conv);
+            let (full, rows) = trace::record(|| layer.forward(&x));
+            let (dry, dry_rows) = trace::shapes(|| layer.forward(&x));
+            assert_eq!((full.size(), rows), (dry.size(), dry_rows), "{conv:?}");
+        }
+    }
+
+    #[test]
+    fn multiply_adds_are_counted_by_hand() {
+        let store = ParamStore::dry();
+        let layer = Conv2d::new(&store.root(), 8, 16, Conv::new(3, 1).groups(4).with_bias());
+        let x = Tensor::zeros([1, 8, 10, 10], (Kind::Float, Device::Cpu));
+        let (_, rows) = trace::shapes(|| layer.forward(&x));
+        assert_eq!((rows[0].params, rows[0].macs), (16 * 2 * 9 + 16, 100 * 16 * 2 * 9));
+    }
+}

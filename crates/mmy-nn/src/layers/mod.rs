@@ -1,0 +1,15 @@
+//! Layers. Each keeps the path under which it was made, so that [`crate::trace`] can name it.
+
+mod activation;
+mod batch_norm;
+mod conv2d;
+mod conv_module;
+mod drop_path;
+mod pool;
+
+pub use activation::Activation;
+pub use batch_norm::{BatchNorm2d, Norm, NormType};
+pub use conv_module::ConvModule;
+pub use conv2d::{Conv, Conv2d};
+pub use drop_path::DropPath;
+pub use pool::{MaxPool2d, upsample_nearest};
