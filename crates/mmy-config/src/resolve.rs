@@ -1,0 +1,514 @@
+//! Computes the expressions of a merged tree.
+//!
+//! Values are bound late: an expression sees the final tree, whichever layer wrote it. Each is computed when it is first
+//! asked for and kept, so that the order of keys does not matter and a circle is found on the way.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use minijinja::{Environment, ErrorKind, UndefinedBehavior, Value, value::ValueKind};
+use mmy_diag::{Code, Diagnostic, Loc, Sources, nearest};
+
+use crate::{
+    Node, NodeKind,
+    edit::{self, Edit, Op, State, waits},
+    merge::{self, Layer},
+    scope::{Item, Scope},
+    template::{self, Part},
+};
+
+/// The findings are with the [`Resolver`]; the value cannot be used.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Faulty;
+
+/// A resolved value; `None` when its expression says `none`.
+pub(crate) type Resolved = Result<Option<Node>, Faulty>;
+
+/// Which tree a path leads through: the final one, or what a layer builds on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Tree {
+    Final,
+    /// What the bases of the layer with this position make.
+    BasesOf(usize),
+    /// What all files make, before the environment and `--set`.
+    Files,
+}
+
+/// How deep expressions may refer to expressions, so that no config can exhaust the stack.
+const DEEPEST: usize = 64;
+
+type Key = (Tree, Vec<String>);
+
+/// An expression that is being computed.
+struct Frame {
+    key: Key,
+    loc: Option<Loc>,
+    /// Names that were looked up in vain, with the names that exist there.
+    missed: Vec<(String, Vec<String>)>,
+    /// Whether something that it refers to is at fault already.
+    faulty: bool,
+}
+
+#[derive(Default)]
+struct Work {
+    done: HashMap<Key, Resolved>,
+    stack: Vec<Frame>,
+    out: Vec<Diagnostic>,
+    used: HashSet<String>,
+    bases: HashMap<Tree, Arc<Node>>,
+}
+
+/// Computes expressions; shared by the objects that expressions see.
+pub(crate) struct Resolver {
+    pub tree: Node,
+    pub layers: Vec<Layer>,
+    pub paths: Vec<PathBuf>,
+    pub sources: Sources,
+    pub env: BTreeMap<String, String>,
+    jinja: Environment<'static>,
+    work: Mutex<Work>,
+}
+
+impl std::fmt::Debug for Resolver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Resolver")
+    }
+}
+
+impl Resolver {
+    pub fn new(
+        tree: Node,
+        layers: Vec<Layer>,
+        paths: Vec<PathBuf>,
+        sources: Sources,
+        env: BTreeMap<String, String>,
+    ) -> Arc<Self> {
+        let mut jinja = Environment::new();
+        jinja.set_undefined_behavior(UndefinedBehavior::Strict);
+        Arc::new(Resolver { tree, layers, paths, sources, env, jinja, work: Mutex::default() })
+    }
+
+    /// Resolves the whole tree: the root without `[vars]`, and the variables.
+    ///
+    /// # Errors
+    /// All findings.
+    pub fn run(self: &Arc<Self>, out: &mut Vec<Diagnostic>) -> Option<(Node, Node)> {
+        let root = self.resolve(Tree::Final, &mut Vec::new(), &self.tree);
+        out.append(&mut self.work().out);
+        let mut root = root.ok().flatten()?;
+        let vars = root.remove("vars").unwrap_or_default();
+        Some((root, vars))
+    }
+
+    /// Variables that some expression read.
+    pub fn used_vars(&self) -> Vec<String> {
+        let mut used: Vec<_> = self.work().used.iter().cloned().collect();
+        used.sort_unstable();
+        used
+    }
+
+    fn work(&self) -> MutexGuard<'_, Work> {
+        self.work.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// The unresolved node at a path.
+    pub fn raw<T>(&self, tree: Tree, path: &[String], then: impl FnOnce(&Node) -> T) -> Option<T> {
+        let walk = |root: &Node| path.iter().try_fold(root, |node, step| node.child(step)).map(then);
+        match tree {
+            Tree::Final => walk(&self.tree),
+            _ => walk(&*self.bases(tree)),
+        }
+    }
+
+    fn bases(&self, tree: Tree) -> Arc<Node> {
+        if let Some(done) = self.work().bases.get(&tree) {
+            return done.clone();
+        }
+        let wanted = |at: &usize| match tree {
+            Tree::BasesOf(layer) => self.layers[layer].ancestors.contains(at),
+            _ => true,
+        };
+        let positions: Vec<_> = (0..self.layers.len()).filter(wanted).collect();
+        let layers: Vec<_> = positions.iter().map(|&it| &self.layers[it]).collect();
+        // The same layers were merged before, and all that is wrong with them was said.
+        let node = Arc::new(merge::all(&layers, &positions, &mut Vec::new()));
+        self.work().bases.insert(tree, node.clone());
+        node
+    }
+
+    /// What an expression sees at a path: a value, or an object that looks further when asked.
+    pub fn see(self: &Arc<Self>, tree: Tree, path: Vec<String>) -> Option<Value> {
+        let node = self.raw(tree, &path, |node| match &node.kind {
+            _ if waits(node) => Some(node.clone()),
+            NodeKind::List(_) | NodeKind::Map(_) => None,
+            _ => Some(node.clone()),
+        })?;
+        if let (Tree::Final, [first, name, ..]) = (tree, &path[..]) {
+            if first == "vars" {
+                self.work().used.insert(name.clone());
+            }
+        }
+        let Some(node) = node else { return Some(Value::from_object(Scope { resolver: self.clone(), tree, path })) };
+        Some(match self.resolve(tree, &mut path.clone(), &node) {
+            Ok(Some(node)) => Item::value(node),
+            Ok(None) => Value::from(()),
+            Err(Faulty) => {
+                self.spoil();
+                Value::from(minijinja::Error::new(ErrorKind::InvalidOperation, "it refers to a faulty value"))
+            }
+        })
+    }
+
+    /// Notes that a name was looked up in vain.
+    pub fn missed(&self, name: String, known: Vec<String>) {
+        if let Some(frame) = self.work().stack.last_mut() {
+            frame.missed.push((name, known));
+        }
+    }
+
+    /// Notes that the expression at work depends on something faulty.
+    pub fn spoil(&self) {
+        if let Some(frame) = self.work().stack.last_mut() {
+            frame.faulty = true;
+        }
+    }
+
+    /// A finding about the expression at work.
+    pub fn blame(&self, finding: impl FnOnce(Option<Loc>) -> Diagnostic) {
+        let mut work = self.work();
+        let loc = work.stack.last().and_then(|it| it.loc.clone());
+        work.out.push(finding(loc));
+    }
+
+    pub fn resolve(self: &Arc<Self>, tree: Tree, path: &mut Vec<String>, node: &Node) -> Resolved {
+        if !template::is_late(node) && node.edits.is_empty() {
+            return self.compute(tree, path, node);
+        }
+        let key = (tree, path.clone());
+        {
+            let mut work = self.work();
+            if let Some(done) = work.done.get(&key) {
+                return done.clone();
+            }
+            if let Some(start) = work.stack.iter().position(|it| it.key == key) {
+                let finding = cycle(&work.stack[start..]);
+                work.out.push(finding);
+                return Err(Faulty);
+            }
+            if work.stack.len() > DEEPEST {
+                let title = format!("expressions refer to each other more than {DEEPEST} deep");
+                let finding = Diagnostic::new(Code::ReferenceCycle, title).primary(node.value.clone(), "");
+                work.out.push(finding);
+                return Err(Faulty);
+            }
+            let loc = node.value.clone();
+            work.stack.push(Frame { key: key.clone(), loc, missed: Vec::new(), faulty: false });
+        }
+        let mut resolved = self.compute(tree, path, node);
+        if resolved.is_ok() && !node.edits.is_empty() {
+            resolved = self.edited(tree, path, node, resolved.ok().flatten());
+        }
+        let mut work = self.work();
+        work.stack.pop();
+        work.done.insert(key, resolved.clone());
+        resolved
+    }
+
+    fn compute(self: &Arc<Self>, tree: Tree, path: &mut Vec<String>, node: &Node) -> Resolved {
+        let mut faulty = false;
+        let kind = match &node.kind {
+            NodeKind::Str(text) if text.contains("{{") => return self.text(node, text),
+            NodeKind::Map(entries) => {
+                let mut out = Vec::with_capacity(entries.len());
+                for (key, child) in entries {
+                    path.push(key.clone());
+                    match self.resolve(tree, path, child) {
+                        Ok(Some(child)) => out.push((key.clone(), child)),
+                        Ok(None) => {}
+                        Err(Faulty) => faulty = true,
+                    }
+                    path.pop();
+                }
+                NodeKind::Map(out)
+            }
+            NodeKind::List(items) => {
+                let mut out = Vec::with_capacity(items.len());
+                for (at, child) in items.iter().enumerate() {
+                    path.push(at.to_string());
+                    match child.as_str().and_then(template::splice) {
+                        Some((source, range)) => match self.splice(tree, path, child, &source, range.start) {
+                            Ok(items) => out.extend(items),
+                            Err(Faulty) => faulty = true,
+                        },
+                        None => match self.resolve(tree, path, child) {
+                            Ok(Some(child)) => out.push(child),
+                            Ok(None) => {
+                                faulty = true;
+                                self.work().out.push(
+                                    Diagnostic::new(Code::ExpressionFails, "an element of a list cannot be none")
+                                        .primary(child.value.clone(), "this is none")
+                                        .help("splice a list that may be empty: \"{{ *([x] if condition else []) }}\""),
+                                );
+                            }
+                            Err(Faulty) => faulty = true,
+                        },
+                    }
+                    path.pop();
+                }
+                NodeKind::List(out)
+            }
+            kind => kind.clone(),
+        };
+        let (key, value, overridden) = (node.key.clone(), node.value.clone(), node.overridden.clone());
+        if faulty { Err(Faulty) } else { Ok(Some(Node { key, value, kind, overridden, edits: Vec::new() })) }
+    }
+
+    fn edited(self: &Arc<Self>, tree: Tree, path: &mut Vec<String>, node: &Node, below: Option<Node>) -> Resolved {
+        let mut out = Vec::new();
+        let mut result = below.unwrap_or_default();
+        for (nth, edit) in node.edits.iter().enumerate() {
+            // The value of a change is computed under a path of its own, apart from what is below it.
+            path.push(format!("\u{1}{nth}"));
+            let op = match &edit.op {
+                Op::Remove => Some(Op::Remove),
+                Op::Set(value) => self.resolve(tree, path, value)?.map(Op::Set),
+                Op::Append(value) => self.resolve(tree, path, value)?.map(Op::Append),
+            };
+            path.pop();
+            let op = op.unwrap_or(Op::Remove);
+            edit::apply(&mut result, Edit { path: edit.path.clone(), op }, State::Resolved, &mut out);
+        }
+        result.key = node.key.clone();
+        let failed = out.iter().any(|it| it.severity == mmy_diag::Severity::Error);
+        self.work().out.append(&mut out);
+        if failed { Err(Faulty) } else { Ok(Some(result)) }
+    }
+
+    fn splice(
+        self: &Arc<Self>,
+        tree: Tree,
+        path: &[String],
+        node: &Node,
+        source: &str,
+        start: usize,
+    ) -> Result<Vec<Node>, Faulty> {
+        let frame = Frame { key: (tree, path.to_vec()), loc: node.value.clone(), missed: Vec::new(), faulty: false };
+        self.work().stack.push(frame);
+        let value = self.expression(node, source, start).and_then(|it| self.node(&it, node));
+        self.work().stack.pop();
+        match value? {
+            Some(Node { kind: NodeKind::List(items), .. }) => Ok(items),
+            other => {
+                let found = other.map_or("none", |it| it.kind.describe());
+                let title = format!("only a list can be spliced, and this is {found}");
+                self.work().out.push(Diagnostic::new(Code::BadSplice, title).primary(node.value.clone(), ""));
+                Err(Faulty)
+            }
+        }
+    }
+
+    fn text(self: &Arc<Self>, node: &Node, text: &str) -> Resolved {
+        if template::splice(text).is_some() {
+            let title = "`{{ *… }}` splices into a list, and this is no element of one";
+            let finding = Diagnostic::new(Code::BadSplice, title).primary(node.value.clone(), "");
+            self.work().out.push(finding.help("remove the `*`, or put it in brackets: [\"{{ *list }}\"]"));
+            return Err(Faulty);
+        }
+        if let Some((source, range)) = template::whole(text) {
+            let value = self.expression(node, &source, range.start)?;
+            return self.node(&value, node);
+        }
+        let parts = template::parts(text).map_err(|range| {
+            let loc = self.inside(node, range);
+            let finding = Diagnostic::new(Code::ExpressionSyntax, "this `{{` is never closed").primary(loc, "");
+            self.work().out.push(finding.help("end it with `}}`; plain text with braces is written {{ '{{' }}"));
+            Faulty
+        })?;
+        let mut out = String::new();
+        for part in parts {
+            match part {
+                Part::Text(text) => out.push_str(&text),
+                Part::Expression(source, range) => {
+                    let value = self.expression(node, &source, range.start)?;
+                    match value.kind() {
+                        ValueKind::Bool | ValueKind::Number | ValueKind::String => out.push_str(&value.to_string()),
+                        kind => {
+                            let title = format!("{} cannot be put into text", describe(kind));
+                            let loc = self.inside(node, range);
+                            self.work().out.push(Diagnostic::new(Code::ExpressionFails, title).primary(loc, ""));
+                            return Err(Faulty);
+                        }
+                    }
+                }
+            }
+        }
+        let mut result = node.clone();
+        result.edits.clear();
+        result.kind = NodeKind::Str(out);
+        Ok(Some(result))
+    }
+
+    /// Computes one expression that begins at byte `start` of the text of `node`.
+    fn expression(self: &Arc<Self>, node: &Node, source: &str, start: usize) -> Result<Value, Faulty> {
+        let whole = self.inside(node, start..start + source.len());
+        let compiled = self.jinja.compile_expression(source).map_err(|error| {
+            let loc = error.range().filter(|it| !it.is_empty()).map(|it| start + it.start..start + it.end);
+            let loc = loc.and_then(|it| self.inside(node, it)).or(whole.clone());
+            let title = format!("this expression cannot be read: {}", message(&error));
+            self.work().out.push(Diagnostic::new(Code::ExpressionSyntax, title).primary(loc, ""));
+            Faulty
+        })?;
+        if let Some(frame) = self.work().stack.last_mut() {
+            frame.missed.clear();
+        }
+        let file = node.value.as_ref().map(|it| it.file);
+        let result = compiled.eval(Value::from_object(crate::scope::Root { resolver: self.clone(), file }));
+        let (faulty, missed) = match self.work().stack.last_mut() {
+            Some(frame) => (frame.faulty, std::mem::take(&mut frame.missed)),
+            None => (false, Vec::new()),
+        };
+        if faulty {
+            return Err(Faulty);
+        }
+        let finding = match (result, missed.last()) {
+            (Ok(value), _) if !matches!(value.kind(), ValueKind::Undefined | ValueKind::Invalid) => return Ok(value),
+            (Err(error), Some((name, known))) if error.kind() == ErrorKind::UndefinedError => unknown(name, known),
+            (Err(error), _) if error.kind() == ErrorKind::UnknownFunction => {
+                let title = format!("this expression cannot be computed: {}", message(&error));
+                Diagnostic::new(Code::UnknownReference, title)
+            }
+            (Err(error), _) => {
+                let title = format!("this expression cannot be computed: {}", message(&error));
+                Diagnostic::new(Code::ExpressionFails, title)
+            }
+            (Ok(_), Some((name, known))) => unknown(name, known),
+            (Ok(_), None) => Diagnostic::new(Code::ExpressionFails, "this expression has no value"),
+        };
+        self.work().out.push(finding.primary(whole, ""));
+        Err(Faulty)
+    }
+
+    /// Turns the value of an expression into a node at the place of `at`.
+    fn node(self: &Arc<Self>, value: &Value, at: &Node) -> Resolved {
+        let node = self.convert(value, at.value.as_ref())?;
+        // Without this, an alias would point to where its target was written.
+        let (key, value, overridden) = (at.key.clone(), at.value.clone(), at.overridden.clone());
+        Ok(node.map(|it| Node { key, value, overridden, ..it }))
+    }
+
+    /// Parts of an aliased value keep the places where they were written; what an expression made is at `loc`.
+    fn convert(self: &Arc<Self>, value: &Value, loc: Option<&Loc>) -> Resolved {
+        let refuse = |title: String| {
+            self.work().out.push(Diagnostic::new(Code::ExpressionFails, title).primary(loc.cloned(), ""));
+            Err(Faulty)
+        };
+        if let Some(item) = value.downcast_object_ref::<Item>() {
+            return Ok(Some((*item.0).clone()));
+        }
+        if let Some(scope) = value.downcast_object_ref::<Scope>() {
+            let raw = self.raw(scope.tree, &scope.path, Node::clone).unwrap_or_default();
+            return self.resolve(scope.tree, &mut scope.path.clone(), &raw);
+        }
+        let kind = match value.kind() {
+            ValueKind::None => return Ok(None),
+            ValueKind::Bool => NodeKind::Bool(value.is_true()),
+            ValueKind::Number if value.is_integer() => match i64::try_from(value.clone()) {
+                Ok(it) => NodeKind::Int(it),
+                Err(_) => return refuse(format!("the whole number {value} does not fit into 64 bits")),
+            },
+            ValueKind::Number => NodeKind::Float(f64::try_from(value.clone()).unwrap_or(f64::NAN)),
+            ValueKind::String => NodeKind::Str(value.to_string()),
+            ValueKind::Seq | ValueKind::Iterable => {
+                let Ok(items) = value.try_iter() else { return refuse("this list cannot be read".to_owned()) };
+                let mut out = Vec::new();
+                for item in items.checked() {
+                    let Ok(item) = item else { return refuse("this list cannot be read".to_owned()) };
+                    match self.convert(&item, loc)? {
+                        Some(node) => out.push(node),
+                        None => return refuse("an element of this list is none".to_owned()),
+                    }
+                }
+                NodeKind::List(out)
+            }
+            ValueKind::Map => {
+                let Ok(keys) = value.try_iter() else { return refuse("this table cannot be read".to_owned()) };
+                let mut out = Vec::new();
+                for key in keys {
+                    let Some(name) = key.as_str() else {
+                        return refuse(format!("the keys of a table are text, and {key} is none"));
+                    };
+                    let Ok(child) = value.get_item(&key) else { continue };
+                    out.extend(self.convert(&child, loc)?.map(|it| (name.to_owned(), it)));
+                }
+                NodeKind::Map(out)
+            }
+            kind => return refuse(format!("{} is no value of a config", describe(kind))),
+        };
+        Ok(Some(Node::new(kind, loc.cloned())))
+    }
+
+    /// The place of a stretch of the text of a node. Where the text is escaped, that is all of it.
+    fn inside(&self, node: &Node, range: std::ops::Range<usize>) -> Option<Loc> {
+        let loc = node.value.as_ref()?;
+        let (written, text) = (self.sources.text(loc), node.as_str()?);
+        let offset = match written.find(text) {
+            Some(at) if written.len() - text.len() <= 6 => loc.range.start + at,
+            _ => return Some(loc.clone()),
+        };
+        Some(Loc::new(loc.file, offset + range.start..offset + range.end))
+    }
+}
+
+fn cycle(frames: &[Frame]) -> Diagnostic {
+    let name = |frame: &Frame| {
+        let path: Vec<_> = frame.key.1.iter().filter(|it| !it.starts_with('\u{1}')).map(String::as_str).collect();
+        format!("`{}`", path.join("."))
+    };
+    let mut chain: Vec<_> = frames.iter().map(name).collect();
+    chain.extend(chain.first().cloned());
+    let title = if frames.len() == 1 {
+        "an expression refers to itself"
+    } else {
+        "expressions refer to each other in a circle"
+    };
+    let last = frames.last().and_then(|it| it.loc.clone());
+    let mut finding = Diagnostic::new(Code::ReferenceCycle, title).primary(last, "this closes the circle");
+    for frame in &frames[..frames.len().saturating_sub(1)] {
+        finding = finding.note(frame.loc.clone(), "through this");
+    }
+    finding = finding.trail(chain.join(" → "));
+    finding.help("the value that a file builds on is called `_base_.…`")
+}
+
+fn unknown(name: &str, known: &[String]) -> Diagnostic {
+    let (table, key) = name.rsplit_once('.').unwrap_or(("", name));
+    let title = match table {
+        "" => format!("there is no variable and no key `{key}`"),
+        _ => format!("`{table}` has no `{key}`"),
+    };
+    let finding = Diagnostic::new(Code::UnknownReference, title);
+    match nearest(key, known.iter().map(String::as_str)) {
+        Some(near) => finding.help(format!("did you mean `{near}`?")),
+        None if known.is_empty() => finding,
+        None => finding.help(format!("known: {}", known.join(", "))),
+    }
+}
+
+fn message(error: &minijinja::Error) -> String {
+    error.detail().map_or_else(|| error.kind().to_string(), str::to_owned)
+}
+
+fn describe(kind: ValueKind) -> &'static str {
+    match kind {
+        ValueKind::None => "none",
+        ValueKind::Seq | ValueKind::Iterable => "a list",
+        ValueKind::Map => "a table",
+        ValueKind::Bool => "true or false",
+        ValueKind::Number => "a number",
+        ValueKind::String => "text",
+        _ => "this",
+    }
+}

@@ -1,0 +1,48 @@
+//! What the config language means: each case is a text, `--set` items, and the resolved config or the report.
+
+use mmy_config::{Options, load_str};
+
+fn show(text: &str, set: &[&str], env: &[(&str, &str)]) -> String {
+    let options = Options {
+        set: set.iter().map(|it| (*it).to_owned()).collect(),
+        env: env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+        defaults: None,
+    };
+    match load_str("c.toml", text, &options) {
+        Ok(loaded) => {
+            let again = load_str("again.toml", &loaded.to_toml(), &Options::default());
+            let again = again.unwrap_or_else(|report| panic!("the resolved config does not load:\n{report}"));
+            assert!(loaded.root.same_value(&again.root), "not the same after a round trip:\n{}", loaded.to_toml());
+            loaded.to_toml()
+        }
+        Err(report) => report.to_string(),
+    }
+}
+
+#[track_caller]
+fn check(text: &str, set: &[&str], expect: &str) {
+    let shown = show(text, set, &[("HOME_DIR", "/data"), ("MMY_TRAIN_CFG__MAX_EPOCHS", "3"), ("MMY_LOG", "debug")]);
+    let shown = shown.replace("[train_cfg]\nmax_epochs = 3\n", "");
+    assert_eq!(shown.trim(), expect.trim(), "\n{shown}");
+}
+
+#[test]
+fn expressions_keep_types() {
+    let vars = "[vars]\nn = 3\nimg_scale = [320, 320]\nobj = 1.0\n[a]\n";
+    let case = |expression: &str, expect: &str| {
+        check(&format!("{vars}x = \"{{{{ {expression} }}}}\""), &[], &format!("[a]\nx = {expect}"));
+    };
+    case("n", "3");
+    case("n * 2", "6");
+    case("n / 2", "1.5");
+    case("n // 2", "1");
+    case("2 ** n", "8");
+    case("-img_scale[0] // 2", "-160");
+    case("obj * (img_scale[0] / 640) ** 2", "0.25");
+    case("img_scale", "[320, 320]");
+    case("img_scale + [n]", "[320, 320, 3]");
+    case("[img_scale[0] // 2, n]", "[160, 3]");
+    case("'a' if n > 2 else 'b'", "\"a\"");
+    case("n > 2", "true");
+    case("[{'type': 'BN', 'eps': 0.001}]", "[{ type = \"BN\", eps = 0.001 }]");
+}
