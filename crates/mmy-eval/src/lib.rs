@@ -4,6 +4,8 @@
 //! the numbers at the end; [`coco_metric`] is the one that ships. [`draw`] and [`predictions`] serve `mmy predict`.
 
 pub mod coco_metric;
+pub mod draw;
+pub mod predictions;
 mod table;
 
 use std::{io, path::PathBuf};
@@ -11,7 +13,7 @@ use std::{io, path::PathBuf};
 use mmy_registry::Kind;
 use mmy_structures::{Detections, ImageMeta, Instance};
 
-pub use table::Table;
+pub use table::{Row, Table};
 
 /// The family of metrics, `val_evaluator` and `test_evaluator` of a config.
 pub struct Metric;

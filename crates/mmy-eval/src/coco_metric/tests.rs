@@ -39,8 +39,11 @@ fn bbox(xywh: &Value) -> BBox {
     BBox::new(x1, y1, x2, y2)
 }
 
-/// Classes, then pictures with their detections and objects, from a golden set.
-fn pictures(set: &str) -> (Vec<String>, Vec<(ImageMeta, Detections, Vec<Instance>)>) {
+/// A picture, what was found in it, and what is in it.
+type Case = (ImageMeta, Detections, Vec<Instance>);
+
+/// Classes and pictures of a golden set.
+fn pictures(set: &str) -> (Vec<String>, Vec<Case>) {
     let truth = golden(&format!("coco_{set}_gt.json"));
     let categories = truth["categories"].as_array().unwrap();
     let classes: Vec<_> = categories.iter().map(|it| it["name"].as_str().unwrap().to_owned()).collect();
