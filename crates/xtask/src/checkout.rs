@@ -7,7 +7,7 @@ use std::{
     process::{Command, ExitCode},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 /// A checkout of the repository.
 pub struct Checkout {
@@ -48,6 +48,19 @@ impl Checkout {
         become_program(Command::new(&mmy).args(args))
             .with_context(|| format!("{} does not run", mmy.display()))
     }
+}
+
+/// What a command prints.
+///
+/// # Errors
+/// When it does not run, or fails; then with its own words.
+pub fn output(command: &mut Command) -> Result<String> {
+    let program = command.get_program().to_owned();
+    let output = command.output().with_context(|| format!("{} does not run", program.display()))?;
+    if !output.status.success() {
+        bail!("{} failed: {}", program.display(), String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// A binary of the release profile: this program's neighbour, whatever the target folder is called.
