@@ -2,7 +2,13 @@
 
 use std::env;
 
-const SOURCES: [&str; 2] = ["cpp/autograd.cpp", "cpp/ops.cpp"];
+const SOURCES: [&str; 3] = ["cpp/autograd.cpp", "cpp/depthwise.cpp", "cpp/ops.cpp"];
+
+/// The depthwise kernel is compiled once for each instruction set; the processor at hand chooses.
+const X86_KERNELS: [(&str, &[&str]); 2] = [
+    ("avx2", &["-mavx2", "-mfma"]),
+    ("avx512", &["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mprefer-vector-width=512"]),
+];
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
@@ -14,16 +20,40 @@ fn main() {
         return;
     };
     let abi = env::var("LIBTORCH_CXX11_ABI").unwrap_or_else(|_| "1".into());
-    cc::Build::new()
-        .cpp(true)
-        .std("c++17")
-        .warnings(false)
-        .includes(libtorch.include_dirs())
-        .define("_GLIBCXX_USE_CXX11_ABI", abi.as_str())
-        .files(SOURCES)
-        .compile("mmy_torch");
+    let mut edge = cpp();
+    edge.includes(libtorch.include_dirs()).define("_GLIBCXX_USE_CXX11_ABI", abi.as_str()).files(SOURCES);
+    // libtorch's parallel loops are inline functions over OpenMP, and run on one thread without it.
+    let openmp = "-fopenmp";
+    if edge.is_flag_supported(openmp).unwrap_or(false) {
+        edge.flag(openmp);
+        println!("cargo::rustc-link-lib=gomp");
+    }
+    edge.compile("mmy_torch");
+
+    let x86 = env::var("CARGO_CFG_TARGET_ARCH").is_ok_and(|arch| arch == "x86_64");
+    kernel("baseline", &[]);
+    for (name, flags) in X86_KERNELS.iter().filter(|_| x86) {
+        kernel(name, flags);
+    }
+
     println!("cargo::rustc-link-search=native={}", libtorch.lib.display());
     println!("cargo::rustc-link-lib=dylib=torch_cpu");
     println!("cargo::rustc-link-lib=dylib=c10");
     println!("cargo::metadata=lib={}", libtorch.lib.display());
+}
+
+fn cpp() -> cc::Build {
+    let mut build = cc::Build::new();
+    build.cpp(true).std("c++17").warnings(false);
+    build
+}
+
+fn kernel(name: &str, flags: &[&str]) {
+    // A tight loop is of no use unoptimised.
+    cpp()
+        .file("cpp/depthwise_kernel.cpp")
+        .define("MMY_ISA", name)
+        .flags(flags)
+        .opt_level(3)
+        .compile(&format!("mmy_depthwise_{name}"));
 }

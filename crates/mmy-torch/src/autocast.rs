@@ -10,6 +10,10 @@ use tch::{Device, Kind};
 
 use crate::{Error, ffi};
 
+// Numbers of `c10::ScalarType`.
+const HALF: i32 = 5;
+const BFLOAT16: i32 = 15;
+
 /// Runs `body` with operations on `device` in `kind`, [`Kind::BFloat16`] or [`Kind::Half`].
 ///
 /// # Errors
@@ -67,6 +71,15 @@ impl State {
         self.enabled
     }
 
+    /// The kind to which operations are cast; `None` when they are not.
+    pub fn kind(&self) -> Option<Kind> {
+        match (self.enabled, self.dtype) {
+            (true, HALF) => Some(Kind::Half),
+            (true, BFLOAT16) => Some(Kind::BFloat16),
+            _ => None,
+        }
+    }
+
     /// Brings this state about until the region is dropped.
     ///
     /// # Errors
@@ -106,8 +119,8 @@ impl Autocast {
     /// [`Error::Argument`] for another kind; when libtorch has no autocast for the device.
     pub fn enabled(device: Device, kind: Kind) -> Result<Self, Error> {
         let dtype = match kind {
-            Kind::Half => 5,
-            Kind::BFloat16 => 15,
+            Kind::Half => HALF,
+            Kind::BFloat16 => BFLOAT16,
             _ => {
                 return Err(Error::Argument(format!("autocast to {kind:?}: only BFloat16 and Half")));
             }

@@ -30,8 +30,12 @@ pub fn features() -> BTreeSet<String> {
 ///
 /// Without it, libtorch emulates the kind and mixed precision is slower than single precision.
 pub fn has_bf16() -> bool {
+    #[cfg(target_arch = "aarch64")]
+    if std::arch::is_aarch64_feature_detected!("bf16") {
+        return true;
+    }
     let features = features();
-    ["amx_bf16", "avx512_bf16", "bf16", "arm_bf16"].iter().any(|name| features.contains(*name))
+    ["amx_bf16", "avx512_bf16"].iter().any(|name| features.contains(*name))
 }
 
 /// The processor's cores that this process may use, without their hyper-threads; at least 1.

@@ -117,6 +117,15 @@ unsafe extern "C" {
     pub(crate) fn mmy_to_memory_format(tensor: *const C_tensor, format: c_int, result: *mut *mut C_tensor) -> Message;
     pub(crate) fn mmy_is_contiguous_in(tensor: *const C_tensor, format: c_int, result: *mut c_int) -> Message;
 
+    pub(crate) fn mmy_depthwise_grads(
+        input: *const C_tensor,
+        grad: *const C_tensor,
+        kernel: i64,
+        padding: i64,
+        weight_grad: *mut *mut C_tensor,
+        bias_grad: *mut *mut C_tensor,
+    ) -> Message;
+
     pub(crate) fn mmy_rng_state(state: *mut *mut C_tensor) -> Message;
     pub(crate) fn mmy_rng_set_state(state: *const C_tensor) -> Message;
     pub(crate) fn mmy_rng_initial_seed(seed: *mut u64) -> Message;

@@ -11,6 +11,7 @@
 //! | [`autocast`] | mixed precision regions with device and kind |
 //! | [`memory_format`] | contiguous and channels-last tensors |
 //! | [`rng`] | the default generator's state |
+//! | [`depthwise`] | depthwise convolutions whose weight gradient is ours |
 //! | [`foreach`] | one operation over a list of tensors |
 //! | [`optim`] | fused SGD, Adam and AdamW steps, clipping of gradients |
 //! | [`threads`] | libtorch's thread pools |
@@ -21,6 +22,7 @@ pub mod alloc;
 pub mod autocast;
 pub mod autograd;
 pub mod cpu;
+pub mod depthwise;
 mod error;
 mod ffi;
 pub mod foreach;
