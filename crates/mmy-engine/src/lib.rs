@@ -1,1 +1,34 @@
-//! Runner, loops, hooks, optimisers, schedules, checkpoints.
+//! Runner, loops, hooks, optimisers, schedules, averaging, checkpoints, logs.
+//!
+//! [`RunConfig`] is the typed root of a config. [`Runner::new`] builds everything that it names; [`Runner::train`] and
+//! [`Runner::test`] run it. What a run does next depends on its config and [`Progress`] alone; whatever a hook has to
+//! remember it hands over as data ([`hooks::Hook::state`]).
+
+mod checkpoint;
+mod config;
+mod error;
+pub mod hooks;
+mod interrupt;
+pub mod loops;
+mod messages;
+mod model;
+pub mod optim;
+mod priority;
+mod progress;
+mod report;
+mod runner;
+mod text;
+mod work_dir;
+
+pub use checkpoint::{Checkpoint, CheckpointError, Manifest};
+pub use config::{EnvConfig, LogProcessor, Randomness, RunConfig};
+pub use error::{EngineError, Result};
+pub use interrupt::Interrupt;
+pub use messages::MessageHub;
+pub use model::Model;
+pub use priority::Priority;
+pub use progress::Progress;
+pub use report::{Observer, Pass, Quiet};
+pub use runner::{Resume, RunInfo, Runner, Start};
+pub use text::duration;
+pub use work_dir::WorkDir;

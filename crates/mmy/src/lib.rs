@@ -1,6 +1,36 @@
 //! The command line of `mmy`, as a library, so that a plugin crate's host binary is one call to [`main`].
 
-/// Parses the arguments, runs the command, prints what went wrong, and sets the exit status.
-pub fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+mod cli;
+mod commands;
+mod failure;
+mod logging;
+mod progress;
+mod project;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+// A part registers itself when its crate is linked: without these lines the linker drops them.
+use mmy_data as _;
+use mmy_engine as _;
+use mmy_eval as _;
+use mmy_models as _;
+
+/// Parses the arguments, runs the command, says what went wrong, and sets the exit status: 0 when all went well, 2 for a
+/// mistake in what the user gave (arguments, config, files), 1 for anything else, 130 after Ctrl-C.
+pub fn main() -> ExitCode {
+    mmy_torch::alloc::tune_allocator();
+    let cli = cli::Cli::parse();
+    if let Err(clash) = mmy_registry::check() {
+        eprintln!("error: {clash}\n  rename one of the two in its `register!` line");
+        return ExitCode::from(2);
+    }
+    match commands::run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprint!("{}", failure.render());
+            failure.exit_code()
+        }
+    }
 }

@@ -1,0 +1,190 @@
+//! What may act at the 22 stages of a run, and what each stage lends it.
+//!
+//! The stages, priorities and order are mmengine's. A hook never calls the runner: it *asks* ([`Requests`]), and the
+//! runner does what was asked right after the hook's call. Each stage lends a context that holds just what that stage
+//! may touch.
+
+mod checkpoint;
+mod context;
+mod ema;
+mod iter_timer;
+mod logger;
+mod runtime_info;
+mod yolov5_param_scheduler;
+
+pub use context::{
+    EvalContext, EvalEpochContext, EvalIterContext, LoadContext, Mode, Request, Requests, RunContext, SaveContext,
+    SaveRequest, TrainContext, TrainIterContext, TrainStepContext,
+};
+pub use ema::Averaging;
+
+use mmy_registry::Kind;
+use serde_json::Value;
+
+use crate::{Priority, error::Result};
+
+/// The kind of hooks.
+pub struct HookKind;
+
+impl Kind for HookKind {
+    const NAME: &'static str = "hook";
+    type Args<'a> = ();
+    type Output = Box<dyn Hook>;
+}
+
+/// Acts at some of the stages of a run. Every stage does nothing unless a hook says otherwise.
+pub trait Hook: std::fmt::Debug {
+    /// When it runs among the hooks of one stage.
+    fn priority(&self) -> Priority {
+        Priority::NORMAL
+    }
+
+    /// Everything that it has to remember across a kill and a resume, as plain data.
+    fn state(&self) -> Value {
+        Value::Null
+    }
+
+    /// Takes back what [`Hook::state`] gave.
+    ///
+    /// # Errors
+    /// When the data is not of the form that this hook writes.
+    fn load_state(&mut self, _state: &Value) -> Result<()> {
+        Ok(())
+    }
+
+    /// Before anything else, once a run.
+    fn before_run(&mut self, _: &mut RunContext<'_>) -> Result<()> {
+        Ok(())
+    }
+    /// After a checkpoint was read and before its tensors go into the model.
+    fn after_load_checkpoint(&mut self, _: &mut LoadContext<'_>) -> Result<()> {
+        Ok(())
+    }
+    /// Before the first epoch of this process.
+    fn before_train(&mut self, _: &mut TrainContext<'_>) -> Result<()> {
+        Ok(())
+    }
+    /// Before the first step of an epoch.
+    fn before_train_epoch(&mut self, _: &mut TrainContext<'_>) -> Result<()> {
+        Ok(())
+    }
+    /// Before a step; the batch is there.
+    fn before_train_iter(&mut self, _: &mut TrainIterContext<'_>) -> Result<()> {
+        Ok(())
+    }
+    /// After a step. `progress.iter` is still the index of this step.
+    fn after_train_iter(&mut self, _: &mut TrainStepContext<'_>) -> Result<()> {
+        Ok(())
+    }
+    /// After the last step of an epoch. `progress.epoch` is still the index of this epoch.
+    fn after_train_epoch(&mut self, _: &mut TrainContext<'_>) -> Result<()> {
+        Ok(())
+    }
+    /// Before a validation or a test.
+    fn before_eval(&mut self, _: &mut EvalContext<'_>) -> Result<()> {
+        Ok(())
+    }
+    /// Before the pass over the data.
+    fn before_eval_epoch(&mut self, _: &mut EvalContext<'_>) -> Result<()> {
+        Ok(())
+    }
+    /// Before a batch is predicted.
+    fn before_eval_iter(&mut self, _: &mut EvalContext<'_>) -> Result<()> {
+        Ok(())
+    }
+    /// After a batch was predicted.
+    fn after_eval_iter(&mut self, _: &mut EvalIterContext<'_>) -> Result<()> {
+        Ok(())
+    }
+    /// After the metrics were computed.
+    fn after_eval_epoch(&mut self, _: &mut EvalEpochContext<'_>) -> Result<()> {
+        Ok(())
+    }
+    /// After a validation or a test.
+    fn after_eval(&mut self, _: &mut EvalContext<'_>) -> Result<()> {
+        Ok(())
+    }
+    /// Before a validation.
+    fn before_val(&mut self, cx: &mut EvalContext<'_>) -> Result<()> {
+        self.before_eval(cx)
+    }
+    /// Before the validation's pass over the data.
+    fn before_val_epoch(&mut self, cx: &mut EvalContext<'_>) -> Result<()> {
+        self.before_eval_epoch(cx)
+    }
+    /// Before a validation batch.
+    fn before_val_iter(&mut self, cx: &mut EvalContext<'_>) -> Result<()> {
+        self.before_eval_iter(cx)
+    }
+    /// After a validation batch.
+    fn after_val_iter(&mut self, cx: &mut EvalIterContext<'_>) -> Result<()> {
+        self.after_eval_iter(cx)
+    }
+    /// After the validation's metrics.
+    fn after_val_epoch(&mut self, cx: &mut EvalEpochContext<'_>) -> Result<()> {
+        self.after_eval_epoch(cx)
+    }
+    /// After a validation.
+    fn after_val(&mut self, cx: &mut EvalContext<'_>) -> Result<()> {
+        self.after_eval(cx)
+    }
+    /// Before a checkpoint is written: its content may be changed.
+    fn before_save_checkpoint(&mut self, _: &mut SaveContext<'_>) -> Result<()> {
+        Ok(())
+    }
+    /// After the last epoch.
+    fn after_train(&mut self, _: &mut TrainContext<'_>) -> Result<()> {
+        Ok(())
+    }
+    /// Before a test.
+    fn before_test(&mut self, cx: &mut EvalContext<'_>) -> Result<()> {
+        self.before_eval(cx)
+    }
+    /// Before the test's pass over the data.
+    fn before_test_epoch(&mut self, cx: &mut EvalContext<'_>) -> Result<()> {
+        self.before_eval_epoch(cx)
+    }
+    /// Before a test batch.
+    fn before_test_iter(&mut self, cx: &mut EvalContext<'_>) -> Result<()> {
+        self.before_eval_iter(cx)
+    }
+    /// After a test batch.
+    fn after_test_iter(&mut self, cx: &mut EvalIterContext<'_>) -> Result<()> {
+        self.after_eval_iter(cx)
+    }
+    /// After the test's metrics.
+    fn after_test_epoch(&mut self, cx: &mut EvalEpochContext<'_>) -> Result<()> {
+        self.after_eval_epoch(cx)
+    }
+    /// After a test.
+    fn after_test(&mut self, cx: &mut EvalContext<'_>) -> Result<()> {
+        self.after_eval(cx)
+    }
+    /// After everything, once a run.
+    fn after_run(&mut self, _: &mut RunContext<'_>) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// A hook in its place among the others.
+#[derive(Debug)]
+pub struct Registered {
+    /// The key under which its state is saved: its name, and a number where one name is there twice.
+    pub key: String,
+    /// When it runs.
+    pub priority: Priority,
+    /// The hook.
+    pub hook: Box<dyn Hook>,
+}
+
+/// Sorts hooks by priority (equal ones stay in order) and gives each its key.
+pub fn in_order(hooks: impl IntoIterator<Item = (&'static str, Box<dyn Hook>)>) -> Vec<Registered> {
+    let mut out: Vec<Registered> = Vec::new();
+    for (name, hook) in hooks {
+        let same = out.iter().filter(|it| it.key.split('#').next() == Some(name)).count();
+        let key = if same == 0 { name.to_owned() } else { format!("{name}#{same}") };
+        out.push(Registered { key, priority: hook.priority(), hook });
+    }
+    out.sort_by_key(|it| it.priority);
+    out
+}

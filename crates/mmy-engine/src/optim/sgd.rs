@@ -1,0 +1,125 @@
+//! Stochastic gradient descent with (Nesterov) momentum, as `torch.optim.SGD` computes it.
+
+use std::collections::HashMap;
+
+use mmy_registry::{Build, BuildError, register};
+use mmy_torch::optim::{SgdOptions, sgd_};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tch::Tensor;
+
+use super::{Defaults, Optimizer, OptimizerKind, ParamGroup};
+use crate::error::{EngineError, Result};
+
+register!(OptimizerKind, "SGD", Config);
+
+/// Stochastic gradient descent with momentum, as `torch.optim.SGD`; one fused libtorch kernel for each group.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Learning rate.
+    pub lr: f64,
+    /// Momentum.
+    pub momentum: f64,
+    /// L2 penalty, added to the gradient.
+    pub weight_decay: f64,
+    /// Share of the gradient that the momentum buffer leaves out.
+    pub dampening: f64,
+    /// Look one step ahead along the momentum.
+    pub nesterov: bool,
+    /// Pictures per step that `YOLOv5OptimizerConstructor` scales the weight decay by; by default the loader's batch
+    /// size.
+    pub batch_size_per_gpu: Option<usize>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            lr: 0.01,
+            momentum: 0.0,
+            weight_decay: 0.0,
+            dampening: 0.0,
+            nesterov: false,
+            batch_size_per_gpu: None,
+        }
+    }
+}
+
+impl Build<OptimizerKind> for Config {
+    fn build(&self, (): ()) -> Result<Box<dyn Optimizer>, BuildError> {
+        let finite = |key: &str, value: f64| {
+            if value.is_finite() && value >= 0.0 {
+                return Ok(());
+            }
+            Err(BuildError::new(format!("`{key}` is {value}")).at(key).help("use a number of at least 0"))
+        };
+        finite("lr", self.lr)?;
+        finite("momentum", self.momentum)?;
+        finite("weight_decay", self.weight_decay)?;
+        if self.nesterov && (self.momentum <= 0.0 || self.dampening != 0.0) {
+            let error = BuildError::new("Nesterov's step needs a momentum above 0 and no dampening").at("nesterov");
+            return Err(error.help("set `momentum` (YOLOv5 uses 0.937) and `dampening = 0.0`"));
+        }
+        Ok(Box::new(Sgd { config: self.clone(), momentum_buffers: HashMap::new() }))
+    }
+}
+
+#[derive(Debug)]
+struct Sgd {
+    config: Config,
+    momentum_buffers: HashMap<String, Tensor>,
+}
+
+impl Optimizer for Sgd {
+    fn defaults(&self) -> Defaults {
+        let Config { lr, momentum, weight_decay, batch_size_per_gpu, .. } = self.config;
+        Defaults { lr, momentum, weight_decay, batch_size: batch_size_per_gpu }
+    }
+
+    fn step(&mut self, groups: &[ParamGroup]) -> Result<()> {
+        for group in groups {
+            let grads = group.params.iter().map(|(name, param)| (name, param, param.grad()));
+            let with_grad: Vec<_> = grads.filter(|(.., grad)| grad.defined()).collect();
+            let mut buffers: Vec<_> = with_grad.iter().map(|(name, ..)| self.momentum_buffers.remove(*name)).collect();
+            let params: Vec<&Tensor> = with_grad.iter().map(|(_, param, _)| *param).collect();
+            let grads: Vec<&Tensor> = with_grad.iter().map(|(.., grad)| grad).collect();
+            let options = SgdOptions {
+                lr: group.lr,
+                momentum: group.momentum,
+                dampening: self.config.dampening,
+                weight_decay: group.weight_decay,
+                nesterov: self.config.nesterov,
+                maximize: false,
+            };
+            sgd_(&params, &grads, &mut buffers, &options)?;
+            let named = with_grad.iter().map(|(name, ..)| (*name).clone()).zip(buffers);
+            self.momentum_buffers.extend(named.filter_map(|(name, buffer)| Some((name, buffer?))));
+        }
+        Ok(())
+    }
+
+    fn state(&self, groups: &[ParamGroup]) -> Vec<(String, Tensor)> {
+        let names = groups.iter().flat_map(|it| &it.params).map(|(name, _)| name);
+        names
+            .filter_map(|name| Some((format!("momentum_buffer.{name}"), self.momentum_buffers.get(name)?.shallow_clone())))
+            .collect()
+    }
+
+    fn load_state(&mut self, groups: &[ParamGroup], state: &HashMap<String, Tensor>) -> Result<()> {
+        self.momentum_buffers.clear();
+        for (name, param) in groups.iter().flat_map(|it| &it.params) {
+            let Some(buffer) = state.get(&format!("momentum_buffer.{name}")) else { continue };
+            if buffer.size() != param.size() {
+                let (got, want) = (buffer.size(), param.size());
+                return Err(EngineError::Unfit(format!(
+                    "the checkpoint's momentum buffer of `{name}` is of shape {got:?}, the parameter of {want:?}"
+                )));
+            }
+            // A copy in the parameter's own memory layout, since the kernel walks both in step.
+            let own = param.zeros_like();
+            tch::no_grad(|| own.shallow_clone().copy_(buffer));
+            self.momentum_buffers.insert(name.clone(), own);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,268 @@
+//! What the command line takes.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Trains object detectors: backbones, necks, heads and pipelines put together by TOML configs.
+#[derive(Debug, Parser)]
+#[command(name = "mmy", version, arg_required_else_help = true, after_help = "\
+Examples:
+  mmy train configs/starnet_s1_yolov5.toml
+  mmy test configs/starnet_s1_yolov5.toml work_dirs/starnet_s1_yolov5/epoch_10.safetensors
+  mmy predict work_dirs/starnet_s1_yolov5/epoch_10.safetensors photos/ --out out/
+  mmy registry list backbone")]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Train a detector
+    Train(TrainArgs),
+    /// Compute the metrics of a checkpoint on the config's test data
+    Test(TestArgs),
+    /// Find objects in pictures; the checkpoint alone is enough
+    Predict(PredictArgs),
+    /// Look into configs
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Look into the table of registered parts
+    #[command(subcommand)]
+    Registry(RegistryCommand),
+    /// Look into models
+    #[command(subcommand)]
+    Model(ModelCommand),
+    /// Make data sets
+    #[command(subcommand)]
+    Data(DataCommand),
+    /// Measure speed
+    #[command(subcommand)]
+    Bench(BenchCommand),
+}
+
+/// A config and what is changed in it.
+#[derive(Debug, Clone, Args)]
+pub struct ConfigArgs {
+    /// The config file
+    pub config: PathBuf,
+    /// Change a value: `key.path=VALUE` (VALUE as in TOML), `key+=[…]` appends, `~key` removes; a bare name of `[vars]`
+    /// means that variable. May be given several times
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  mmy train configs/starnet_s1_yolov5.toml
+  mmy train configs/starnet_s1_yolov5.toml --set max_epochs=60 --set train_dataloader.batch_size=8
+  mmy train configs/starnet_s1_yolov5.toml --resume
+  mmy train configs/voc/yolov5_n.toml --set data_root=data/bccd --load-from yolov5_n.safetensors")]
+pub struct TrainArgs {
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Folder of checkpoints and logs; by default `work_dirs/` and the config's name
+    #[arg(long, value_name = "DIR")]
+    pub work_dir: Option<PathBuf>,
+    /// Go on from the newest checkpoint in the work folder, or from this one
+    #[arg(long, value_name = "CHECKPOINT", num_args = 0..=1)]
+    pub resume: Option<Option<PathBuf>>,
+    /// Start from the weights of this file
+    #[arg(long, value_name = "FILE", conflicts_with = "resume")]
+    pub load_from: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  mmy test configs/starnet_s1_yolov5.toml work_dirs/starnet_s1_yolov5/epoch_10.safetensors
+  mmy test configs/yolov5/yolov5_n.toml yolov5_n.safetensors --set data_root=/data/coco/")]
+pub struct TestArgs {
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// A checkpoint of `mmy train`, or any safetensors file with the model's weights
+    pub checkpoint: PathBuf,
+    /// Folder of the log and the metrics; by default `work_dirs/` and the config's name
+    #[arg(long, value_name = "DIR")]
+    pub work_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  mmy predict epoch_10.safetensors street.jpg --out out/
+  mmy predict epoch_10.safetensors photos/ --out out/ --score-thr 0.5")]
+pub struct PredictArgs {
+    /// A checkpoint of `mmy train`
+    pub checkpoint: PathBuf,
+    /// Pictures, and folders of pictures
+    #[arg(required = true, value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+    /// Folder of the pictures with boxes and of `predictions.json`
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Lowest score that is shown
+    #[arg(long, value_name = "SCORE", default_value_t = 0.3)]
+    pub score_thr: f32,
+    /// Pictures that go through the model at a time
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub batch_size: usize,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Show a config as it is after inheritance, expressions and `--set`
+    #[command(after_help = "Example:\n  mmy config show configs/starnet_s1_yolov5.toml --set num_classes=20")]
+    Show {
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum RegistryCommand {
+    /// List the registered parts, of one kind or of all
+    #[command(after_help = "Examples:\n  mmy registry list\n  mmy registry list backbone --json")]
+    List {
+        /// Such as backbone, neck, hook, transform
+        kind: Option<String>,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show what a part is, its keys with types, defaults and docs, and where it is written
+    #[command(after_help = "Example:\n  mmy registry show StarNet")]
+    Show {
+        /// The name that configs use in `type`
+        name: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ModelCommand {
+    /// Show a model's layers: output shape, parameters, multiply-adds
+    #[command(after_help = "\
+Examples:
+  mmy model info configs/yolov5/yolov5_s.toml
+  mmy model info configs/starnet_s1_yolov5.toml --size 320 320 --json")]
+    Info {
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Height and width of the input; by default the config's `img_scale`, else 640
+        #[arg(long, num_args = 2, value_names = ["H", "W"])]
+        size: Option<Vec<i64>>,
+        /// Show the totals alone
+        #[arg(long)]
+        summary: bool,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Run a model on given numbers, to hold it against another implementation
+    ///
+    /// Evaluation mode, float32. INPUT holds `input` (N×3×H×W, as the network sees it: no scaling, no channel swap);
+    /// OUTPUT gets backbone0…, neck0…, cls0…, box0…, obj0….
+    #[command(after_help = "\
+Example:
+  mmy model forward configs/yolov5/yolov5_n.toml --weights w.safetensors --input x.safetensors --output y.safetensors")]
+    Forward {
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Weights, by the model's names; a missing or misshapen one is an error
+        #[arg(long, value_name = "FILE")]
+        weights: PathBuf,
+        /// The input
+        #[arg(long, value_name = "FILE")]
+        input: PathBuf,
+        /// The output
+        #[arg(long, value_name = "FILE")]
+        output: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum DataCommand {
+    /// Draw a synthetic data set in COCO format: textured backgrounds with overlapping, rotated, occluded shapes
+    #[command(after_help = "\
+Examples:
+  mmy data shapes data/shapes
+  mmy data shapes data/hard --train 5000 --size 640 480 --seed 1")]
+    Shapes {
+        /// Folder to make
+        dir: PathBuf,
+        /// Pictures to train on
+        #[arg(long, value_name = "N")]
+        train: Option<usize>,
+        /// Pictures to validate on
+        #[arg(long, value_name = "N")]
+        val: Option<usize>,
+        /// Width and height
+        #[arg(long, num_args = 2, value_names = ["W", "H"])]
+        size: Option<Vec<usize>>,
+        /// Another seed draws other pictures
+        #[arg(long)]
+        seed: Option<u64>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum BenchCommand {
+    /// Pictures per second of the training pipeline alone
+    #[command(after_help = "Example:\n  mmy bench data configs/starnet_s1_yolov5.toml --workers 1")]
+    Data {
+        #[command(flatten)]
+        bench: BenchArgs,
+        /// Loader threads; by default the config's
+        #[arg(long, value_name = "N")]
+        workers: Option<usize>,
+    },
+    /// Milliseconds of a training step and of its parts, on random pictures
+    #[command(after_help = "Example:\n  mmy bench train configs/yolov5/yolov5_n.toml --size 320 320 --batch-size 8")]
+    Train {
+        #[command(flatten)]
+        bench: BenchArgs,
+        #[command(flatten)]
+        step: StepArgs,
+    },
+    /// Milliseconds of a prediction, on random pictures
+    #[command(after_help = "Example:\n  mmy bench infer configs/yolov5/yolov5_n.toml --size 640 640 --batch-size 1")]
+    Infer {
+        #[command(flatten)]
+        bench: BenchArgs,
+        #[command(flatten)]
+        step: StepArgs,
+    },
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct BenchArgs {
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Measured rounds, after two that are not
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub rounds: usize,
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct StepArgs {
+    /// Height and width; by default the config's `img_scale`, else 640
+    #[arg(long, num_args = 2, value_names = ["H", "W"])]
+    pub size: Option<Vec<i64>>,
+    /// Pictures in a batch
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    pub batch_size: usize,
+    /// Number format: float32, bfloat16, auto
+    #[arg(long, default_value = "auto", value_parser = ["float32", "bfloat16", "auto"])]
+    pub dtype: String,
+    /// Order of numbers in memory: channels-last, contiguous
+    #[arg(long, default_value = "channels-last", value_parser = ["channels-last", "contiguous"])]
+    pub format: String,
+}

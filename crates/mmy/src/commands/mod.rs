@@ -1,0 +1,29 @@
+//! One file for each command.
+
+mod bench;
+mod config;
+mod data;
+mod model;
+mod predict;
+mod registry;
+mod test;
+mod train;
+
+use crate::{
+    cli::{Cli, Command},
+    failure::Outcome,
+};
+
+/// Runs the command that was asked for.
+pub fn run(cli: Cli) -> Outcome {
+    match cli.command {
+        Command::Train(args) => train::run(args),
+        Command::Test(args) => test::run(args),
+        Command::Predict(args) => predict::run(&args),
+        Command::Config(command) => config::run(&command),
+        Command::Registry(command) => registry::run(command),
+        Command::Model(command) => model::run(command),
+        Command::Data(command) => data::run(command),
+        Command::Bench(command) => bench::run(command),
+    }
+}

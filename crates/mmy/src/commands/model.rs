@@ -1,0 +1,126 @@
+//! `mmy model`.
+
+use std::path::Path;
+
+use mmy_engine::Model;
+use mmy_nn::{
+    LoadPolicy, ParamStore,
+    file::{read_safetensors, write_safetensors},
+    trace::{self, LayerRow},
+};
+use serde_json::json;
+use tch::{Device, Kind, Tensor};
+
+use crate::{
+    cli::ModelCommand,
+    failure::{Failure, Outcome},
+    project::Project,
+};
+
+pub fn run(command: ModelCommand) -> Outcome {
+    match command {
+        ModelCommand::Info { config, size, summary, json } => {
+            let project = Project::load(&config)?;
+            let size = project.input_size(size.as_deref())?;
+            info(&project, size, summary, json)
+        }
+        ModelCommand::Forward { config, weights, input, output } => {
+            forward(&Project::load(&config)?, &weights, &input, &output)
+        }
+    }
+}
+
+fn info(project: &Project, (height, width): (i64, i64), summary: bool, as_json: bool) -> Outcome {
+    // Nothing is allocated: the largest model is counted in no time.
+    let params = ParamStore::dry();
+    let net = project.config.model.build(&params.root()).map_err(|it| project.place_build(it))?;
+    let input = Tensor::zeros([1, 1, 1, 1], (Kind::Float, Device::Cpu)).expand([1, 3, height, width], false);
+    let (maps, rows) = trace::shapes(|| net.forward(&input, false));
+    maps.map_err(Failure::user)?;
+    let (total, macs) = (params.num_params(), rows.iter().map(|it| it.macs).sum::<u64>());
+    if as_json {
+        let layers: Vec<_> = rows
+            .iter()
+            .map(|it| {
+                json!({"module": it.module, "path": it.path, "output": it.output, "params": it.params, "macs": it.macs})
+            })
+            .collect();
+        let out = json!({"input": [1, 3, height, width], "layers": layers, "params": total, "macs": macs});
+        println!("{}", serde_json::to_string_pretty(&out).map_err(Failure::user)?);
+        return Ok(());
+    }
+    if !summary {
+        table(&rows);
+    }
+    let part = |name: &str| params.num_params_below(name);
+    println!(
+        "{}: {} parameters (backbone {}, neck {}, head {}), {:.4} GMACs at {height}×{width}",
+        project.name,
+        thousands(total),
+        thousands(part("backbone")),
+        thousands(part("neck")),
+        thousands(part("bbox_head")),
+        macs as f64 / 1e9
+    );
+    Ok(())
+}
+
+fn table(rows: &[LayerRow]) {
+    let shape = |it: &LayerRow| it.output.iter().map(i64::to_string).collect::<Vec<_>>().join("×");
+    let path = rows.iter().map(|it| it.path.chars().count()).max().unwrap_or(0).max(5);
+    let module = rows.iter().map(|it| it.module.chars().count()).max().unwrap_or(0).max(6);
+    let output = rows.iter().map(|it| shape(it).chars().count()).max().unwrap_or(0).max(6);
+    println!("{:path$}  {:module$}  {:>output$}  {:>12}  {:>10}", "layer", "module", "output", "parameters", "MMACs");
+    for row in rows {
+        let macs = if row.macs == 0 { String::new() } else { format!("{:.2}", row.macs as f64 / 1e6) };
+        let params = if row.params == 0 { String::new() } else { thousands(row.params) };
+        println!("{:path$}  {:module$}  {:>output$}  {params:>12}  {macs:>10}", row.path, row.module, shape(row));
+    }
+    println!();
+}
+
+/// `1,234,567`.
+fn thousands(value: u64) -> String {
+    let digits = value.to_string();
+    let groups: Vec<_> = digits.as_bytes().rchunks(3).rev().map(|it| std::str::from_utf8(it).unwrap_or_default()).collect();
+    groups.join(",")
+}
+
+fn forward(project: &Project, weights: &Path, input: &Path, output: &Path) -> Outcome {
+    let model = Model::build(&project.config.model, 0).map_err(|it| project.place_build(it))?;
+    let weights = read_safetensors(weights).map_err(Failure::user)?.tensors;
+    let report = model.params.load_state(&weights, LoadPolicy::Complete).map_err(Failure::user)?;
+    if !report.unused.is_empty() {
+        eprintln!("warning: the model has no use for {}", report.unused.join(", "));
+    }
+    let mut tensors = read_safetensors(input).map_err(Failure::user)?.tensors;
+    let x = tensors.remove("input").ok_or_else(|| {
+        Failure::User(format!("`{}` has no tensor `input` (N×3×H×W)", input.display()))
+    })?;
+    let maps = tch::no_grad(|| model.net.forward(&x, false)).map_err(Failure::user)?;
+    let mut named = Vec::new();
+    let parts = [
+        ("backbone", &maps.backbone),
+        ("neck", &maps.neck),
+        ("cls", &maps.head.cls),
+        ("box", &maps.head.bbox),
+        ("obj", &maps.head.obj),
+    ];
+    for (name, levels) in parts {
+        named.extend(levels.iter().enumerate().map(|(level, map)| (format!("{name}{level}"), map.shallow_clone())));
+    }
+    write_safetensors(output, named.iter().map(|(name, map)| (name.as_str(), map)), Default::default())
+        .map_err(Failure::user)?;
+    for (name, map) in &named {
+        println!("{name}: {:?}", map.size());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn thousands_are_grouped() {
+        assert_eq!([0, 999, 1_000, 3_162_837].map(super::thousands), ["0", "999", "1,000", "3,162,837"]);
+    }
+}

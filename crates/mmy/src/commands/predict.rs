@@ -1,0 +1,193 @@
+//! `mmy predict`.
+
+use std::{
+    collections::HashSet,
+    ffi::OsString,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use mmy_config::from_node_at;
+use mmy_data::{Draw, FileDataset, Buffers, DatasetSource, Pipeline, Transform};
+use mmy_engine::{Checkpoint, Model};
+use mmy_eval::{draw, predictions};
+use mmy_nn::{LoadPolicy, StateDict};
+use mmy_registry::Slot;
+use mmy_structures::{Detections, Image};
+
+use crate::{
+    cli::PredictArgs,
+    commands::train::interrupt,
+    failure::{Failure, Outcome},
+    logging, progress,
+    project::Project,
+};
+
+/// Endings of files that are taken from folders; a file named by itself may end as it likes.
+const PICTURES: [&str; 6] = ["jpg", "jpeg", "png", "bmp", "webp", "jfif"];
+
+pub fn run(args: &PredictArgs) -> Outcome {
+    let log = logging::start();
+    let interrupt = interrupt()?;
+    if args.batch_size == 0 {
+        return Err(Failure::User("`--batch-size 0`: use at least 1".into()));
+    }
+    let checkpoint = Checkpoint::read(&args.checkpoint).map_err(Failure::user)?;
+    let manifest = checkpoint.manifest.ok_or_else(|| {
+        Failure::User(format!(
+            "`{}` holds weights alone, without a config: use a checkpoint of `mmy train`",
+            args.checkpoint.display()
+        ))
+    })?;
+    let project = Project::from_text(&manifest.name, &manifest.config)?;
+    let model = Model::build(&project.config.model, 0).map_err(|it| project.place_build(it))?;
+    let state: StateDict = checkpoint.model.into_iter().collect();
+    model.params.load_state(&state, LoadPolicy::Complete).map_err(Failure::user)?;
+    mmy_torch::threads::set_intra_op(mmy_torch::cpu::physical_cores()).map_err(|e| Failure::Other(e.to_string()))?;
+
+    let slots: Vec<Slot<Transform>> = from_node_at(&project.loaded, "test_dataloader.dataset.pipeline")
+        .or_else(|_| from_node_at(&project.loaded, "val_dataloader.dataset.pipeline"))?;
+    let pipeline = Pipeline::build(&slots).map_err(|it| project.place_build(it))?;
+    let files = files(&args.paths)?;
+    let outputs = outputs(&files, &args.out);
+    let dataset: Arc<dyn DatasetSource> = Arc::new(FileDataset::of_files(files.iter().cloned(), pipeline));
+
+    std::fs::create_dir_all(&args.out).map_err(Failure::io("make the folder", &args.out))?;
+    let json = args.out.join("predictions.json");
+    let mut writer = predictions::Writer::create(&json).map_err(Failure::io("write", &json))?;
+    let bar = progress::bar(log.bars(), "predict", files.len() as u64, "pictures");
+    let started = std::time::Instant::now();
+    let (mut found, mut bad) = (0, 0);
+    let mut buffers = Buffers::default();
+    for indices in (0..files.len()).collect::<Vec<_>>().chunks(args.batch_size) {
+        for group in batches(&*dataset, indices, &mut buffers, &mut bad)? {
+            let detections = tch::no_grad(|| model.net.predict(&group)).map_err(Failure::user)?;
+            for (meta, detections) in group.metas.iter().zip(detections) {
+                let shown = above(&detections, args.score_thr);
+                found += shown.len();
+                writer
+                    .push(&predictions::ImagePredictions::new(meta, &shown, &manifest.classes))
+                    .map_err(Failure::io("write", &json))?;
+                let mut picture = read(&meta.img_path)?;
+                draw::draw(&mut picture, &shown, &manifest.classes);
+                let place = &outputs[meta.img_id as usize];
+                draw::save(&picture, place).map_err(Failure::user)?;
+            }
+        }
+        bar.inc(indices.len() as u64);
+        bar.set_message(format!("{:.1} img/s", bar.position() as f64 / started.elapsed().as_secs_f64()));
+        if interrupt.is_set() {
+            bar.finish_and_clear();
+            writer.finish().map_err(Failure::io("write", &json))?;
+            return Err(Failure::Interrupted(None));
+        }
+    }
+    bar.finish_and_clear();
+    writer.finish().map_err(Failure::io("write", &json))?;
+    tracing::info!("{found} objects in {} pictures; see {}", files.len() - bad, args.out.display());
+    match bad {
+        0 => Ok(()),
+        _ => Err(Failure::User(format!("{bad} of {} pictures could not be read", files.len()))),
+    }
+}
+
+/// Samples by index, collated; pictures of different shapes go into batches of their own.
+fn batches(
+    dataset: &dyn DatasetSource,
+    indices: &[usize],
+    buffers: &mut Buffers,
+    bad: &mut usize,
+) -> Outcome<Vec<mmy_structures::Batch>> {
+    let mut groups: Vec<Vec<(usize, mmy_structures::Sample)>> = Vec::new();
+    for &index in indices {
+        match dataset.sample(index, Draw::new(0, 0, index as u64), buffers) {
+            Ok(Some(sample)) => {
+                let shape = sample.image.shape();
+                match groups.iter_mut().find(|it| it[0].1.image.shape() == shape) {
+                    Some(group) => group.push((index, sample)),
+                    None => groups.push(vec![(index, sample)]),
+                }
+            }
+            Ok(None) => {}
+            Err(error) => {
+                tracing::warn!("{error}");
+                *bad += 1;
+            }
+        }
+    }
+    let collate = mmy_data::default_collate();
+    groups.into_iter().map(|it| collate.collate(it, dataset, buffers).map_err(Failure::user)).collect()
+}
+
+fn above(detections: &Detections, least: f32) -> Detections {
+    let mut out = Detections::default();
+    for (bbox, score, label) in detections.iter().filter(|it| it.1 >= least) {
+        out.bboxes.push(bbox);
+        out.scores.push(score);
+        out.labels.push(label);
+    }
+    out
+}
+
+fn read(path: &Path) -> Outcome<Image> {
+    mmy_data::ops::decode::read(path).map_err(Failure::user)
+}
+
+/// Every picture that the paths name: files as they are, folders with all below them, in order of their names.
+fn files(paths: &[PathBuf]) -> Outcome<Vec<PathBuf>> {
+    let mut out = Vec::new();
+    for path in paths {
+        if path.is_dir() {
+            let before = out.len();
+            below(path, &mut out)?;
+            if out.len() == before {
+                return Err(Failure::User(format!("there is no picture in `{}`", path.display())));
+            }
+        } else if path.is_file() {
+            out.push(path.clone());
+        } else {
+            return Err(Failure::User(format!("there is no file or folder `{}`", path.display())));
+        }
+    }
+    Ok(out)
+}
+
+fn below(folder: &Path, out: &mut Vec<PathBuf>) -> Outcome {
+    let entries = std::fs::read_dir(folder).map_err(Failure::io("read the folder", folder))?;
+    let mut paths = entries.map(|it| it.map(|it| it.path())).collect::<Result<Vec<_>, _>>().map_err(Failure::io("read", folder))?;
+    paths.sort();
+    for path in paths {
+        let ending = path.extension().map(|it| it.to_string_lossy().to_lowercase());
+        if path.is_dir() {
+            below(&path, out)?;
+        } else if ending.is_some_and(|it| PICTURES.contains(&it.as_str())) {
+            out.push(path);
+        }
+    }
+    Ok(())
+}
+
+/// A name of its own for each picture with boxes: that of the picture, with a number where two are alike.
+fn outputs(files: &[PathBuf], out: &Path) -> Vec<PathBuf> {
+    let mut taken: HashSet<OsString> = HashSet::new();
+    let name = |file: &PathBuf| {
+        let stem = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let ending = file.extension().map(|it| it.to_string_lossy().to_lowercase());
+        let ending = if ending.as_deref() == Some("png") { "png" } else { "jpg" };
+        (0..).map(|n| if n == 0 { format!("{stem}.{ending}") } else { format!("{stem}_{n}.{ending}") }).map(OsString::from)
+    };
+    let mut free = |file| name(file).find(|it| taken.insert(it.clone())).expect("numbers do not run out");
+    files.iter().map(|it| out.join(free(it))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_names_from_two_folders_do_not_collide() {
+        let files = ["a/x.jpg", "b/x.jpg", "b/y.PNG"].map(PathBuf::from);
+        let want = ["out/x.jpg", "out/x_1.jpg", "out/y.png"].map(PathBuf::from);
+        assert_eq!(outputs(&files, Path::new("out")), want);
+    }
+}

@@ -1,0 +1,84 @@
+//! From a path on the command line to a typed config.
+
+use std::{
+    io::IsTerminal,
+    path::{Path, PathBuf},
+};
+
+use mmy_config::{Loaded, Options, from_node};
+use mmy_engine::{EngineError, RunConfig};
+
+use crate::{
+    cli::ConfigArgs,
+    failure::{Failure, Outcome},
+};
+
+/// A config, typed and as written.
+pub struct Project {
+    /// The tree, with the place of each value.
+    pub loaded: Loaded,
+    /// The typed root.
+    pub config: RunConfig,
+    /// The file's name without its extension.
+    pub name: String,
+}
+
+impl Project {
+    /// Reads a config and whatever it inherits; warnings go to the terminal.
+    pub fn load(args: &ConfigArgs) -> Outcome<Self> {
+        let loaded = mmy_config::load(&args.config, &Options::from_env(&args.set))?;
+        if !loaded.warnings.is_empty() {
+            let report = mmy_diag::Report::new(loaded.warnings.clone(), loaded.sources.clone());
+            eprintln!("{}", report.render(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()));
+        }
+        Self::typed(loaded, name_of(&args.config))
+    }
+
+    /// Reads the resolved config that a checkpoint carries.
+    pub fn from_text(name: &str, text: &str) -> Outcome<Self> {
+        Self::typed(mmy_config::load_str(&format!("{name}.toml"), text, &Options::default())?, name.to_owned())
+    }
+
+    fn typed(loaded: Loaded, name: String) -> Outcome<Self> {
+        let config = from_node::<RunConfig>(&loaded)?;
+        Ok(Project { loaded, config, name })
+    }
+
+    /// `--work-dir`, else the config's, else `work_dirs/NAME`.
+    pub fn work_dir(&self, asked: Option<PathBuf>) -> PathBuf {
+        asked.or_else(|| self.config.work_dir.clone()).unwrap_or_else(|| Path::new("work_dirs").join(&self.name))
+    }
+
+    /// Points errors of parts to their places in the config.
+    pub fn place(&self, error: EngineError) -> Failure {
+        match error {
+            EngineError::Build(error) => self.place_build(error),
+            other => other.into(),
+        }
+    }
+
+    /// As [`Project::place`], for an error that is one of a part for certain.
+    pub fn place_build(&self, error: mmy_registry::BuildError) -> Failure {
+        self.loaded.diagnose(&error.path, error.message, error.help).into()
+    }
+
+    /// Height and width of the network's input: as asked, else the config's `img_scale`, else 640.
+    pub fn input_size(&self, asked: Option<&[i64]>) -> Outcome<(i64, i64)> {
+        let (height, width) = match asked {
+            Some(size) => (size[0], size[1]),
+            None => {
+                let scale = |at: usize| self.loaded.vars.get(&format!("img_scale.{at}")).and_then(mmy_config::Node::as_int);
+                // `img_scale` is width, height.
+                (scale(1).unwrap_or(640), scale(0).unwrap_or(640))
+            }
+        };
+        if height < 1 || width < 1 {
+            return Err(Failure::User(format!("an input of {height}×{width} has no pixels")));
+        }
+        Ok((height, width))
+    }
+}
+
+fn name_of(path: &Path) -> String {
+    path.file_stem().map_or_else(|| "config".into(), |it| it.to_string_lossy().into_owned())
+}
