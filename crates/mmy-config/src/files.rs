@@ -131,10 +131,11 @@ impl Files {
         let beside: Vec<_> = std::fs::read_dir(folder)
             .map(|it| it.flatten().map(|it| it.file_name().to_string_lossy().into_owned()).collect())
             .unwrap_or_default();
-        if let Some(near) = nearest(&name, beside.iter().map(String::as_str)) {
-            finding = finding.help(format!("did you mean `{}`?", tidy(&folder.join(near)).display()));
-        } else if !folder.is_dir() {
-            finding = finding.help(format!("there is no folder `{}`", folder.display()));
+        let near = nearest(&name, beside.iter().map(String::as_str));
+        match near.filter(|_| error.kind() == std::io::ErrorKind::NotFound) {
+            Some(near) => finding = finding.help(format!("did you mean `{}`?", tidy(&folder.join(near)).display())),
+            None if !folder.is_dir() => finding = finding.help(format!("there is no folder `{}`", folder.display())),
+            None => {}
         }
         self.out.push(finding);
     }

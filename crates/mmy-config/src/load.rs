@@ -216,6 +216,9 @@ impl Loaded {
 
 fn trail(finding: Diagnostic, sources: &Sources, named_by: &HashMap<usize, Loc>) -> Diagnostic {
     let Some(mut file) = finding.primary.as_ref().map(|it| it.loc.file) else { return finding };
+    if !finding.trail.is_empty() {
+        return finding;
+    }
     let mut chain = Vec::new();
     while let Some(loc) = named_by.get(&file) {
         chain.push(sources.get(file).map_or("", |it| it.name.as_str()).to_owned());

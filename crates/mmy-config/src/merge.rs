@@ -70,7 +70,9 @@ pub(crate) fn all(layers: &[&Layer], positions: &[usize], out: &mut Vec<Diagnost
         layers[upper].tree = tree;
     }
     let roots: Vec<_> = layers.iter().zip(positions).map(|(layer, &at)| (at, layer, &layer.tree)).collect();
+    let before = out.len();
     clashes("", &roots, out);
+    let clashes = out.len() > before;
     let figment = layers.iter().fold(Figment::new(), Figment::merge);
     // Providers are plain data, so that this cannot fail; an empty table is what figment has for no layers.
     let merged = figment.data().ok().and_then(|mut it| it.remove(&Profile::Default)).unwrap_or_default();
@@ -79,7 +81,13 @@ pub(crate) fn all(layers: &[&Layer], positions: &[usize], out: &mut Vec<Diagnost
         layers.iter().position(|layer| Some(&layer.source) == source)
     };
     let trees: Vec<_> = layers.iter().map(|it| &it.tree).enumerate().collect();
-    build(&Value::from(merged), &trees, &winner, "", out)
+    // What clashes needs no second finding about how it was merged.
+    let mut warnings = Vec::new();
+    let tree = build(&Value::from(merged), &trees, &winner, "", &mut warnings);
+    if !clashes {
+        out.append(&mut warnings);
+    }
+    tree
 }
 
 /// `upper` over `lower`.

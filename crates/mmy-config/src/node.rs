@@ -46,7 +46,7 @@ impl NodeKind {
     /// The kind in plain words, as used in messages: `a whole number`.
     pub fn describe(&self) -> &'static str {
         match self {
-            NodeKind::Bool(_) => "true or false",
+            NodeKind::Bool(_) => "a boolean",
             NodeKind::Int(_) => "a whole number",
             NodeKind::Float(_) => "a number",
             NodeKind::Str(_) => "text",
@@ -104,6 +104,31 @@ impl Node {
     pub fn as_str(&self) -> Option<&str> {
         match &self.kind {
             NodeKind::Str(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The whole number, if this is one.
+    pub fn as_int(&self) -> Option<i64> {
+        match self.kind {
+            NodeKind::Int(it) => Some(it),
+            _ => None,
+        }
+    }
+
+    /// The number, whole or not, if this is one.
+    pub fn as_f64(&self) -> Option<f64> {
+        match self.kind {
+            NodeKind::Int(it) => Some(it as f64),
+            NodeKind::Float(it) => Some(it),
+            _ => None,
+        }
+    }
+
+    /// The boolean, if this is one.
+    pub fn as_bool(&self) -> Option<bool> {
+        match self.kind {
+            NodeKind::Bool(it) => Some(it),
             _ => None,
         }
     }

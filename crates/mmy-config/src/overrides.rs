@@ -27,7 +27,7 @@ pub(crate) fn item(text: &str, file: usize) -> Result<Edit, Box<Diagnostic>> {
         Some(key) => (key, true),
         None => (&text[..equals], false),
     };
-    let path = steps(key, 0, file).ok_or_else(|| bad("the key is empty, or has an empty part"))?;
+    let path = steps(key, 0, file).ok_or_else(|| bad("the key is empty, has an empty part, or is too deep"))?;
     let mut node = value(&text[equals + 1..], file, equals + 1)?;
     node.key = path.last().map(|it| it.loc.clone());
     Ok(Edit { path, op: if appends { Op::Append(node) } else { Op::Set(node) } })
@@ -55,7 +55,7 @@ pub(crate) fn environment<'a>(
                 Step { name: part.to_lowercase(), loc }
             })
             .collect();
-        if path.iter().any(|it| it.name.is_empty()) {
+        if path.iter().any(|it| it.name.is_empty()) || path.len() > DEEPEST {
             let title = format!("the environment variable `{name}` names no key");
             let finding = Diagnostic::new(Code::BadOverride, title).primary(Loc::new(file, 0..name.len()), "");
             out.push(finding.help("write `MMY_TABLE__KEY`, or `MMY__KEY` for a key at the root"));
@@ -86,14 +86,17 @@ fn value(text: &str, file: usize, offset: usize) -> Result<Node, Box<Diagnostic>
         // What TOML takes for a date or a number too large is text here, since nobody quotes on a command line.
         Ok(node) if findings.is_empty() => Ok(node),
         Err(message) if text.starts_with(['[', '"', '\'']) || (text.starts_with('{') && !text.starts_with("{{")) => {
-            let help = "quote the whole item for your shell, as in --set 'key=[\"a\", \"b\"]'";
+            let help = "quote the whole item for your shell, as in 'key=[\"a\", \"b\"]'";
             Err(Box::new(bad(format!("this is no TOML value: {message}")).help(help)))
         }
         _ => Ok(Node::new(NodeKind::Str(text.to_owned()), loc)),
     }
 }
 
-/// Splits a dotted key; a part may be quoted. `None` when a part is empty.
+/// How many parts a key may have. No config is as deep, and no tree may become so deep that walking it exhausts the stack.
+const DEEPEST: usize = 64;
+
+/// Splits a dotted key; a part may be quoted. `None` when a part is empty, or when there are too many.
 fn steps(key: &str, offset: usize, file: usize) -> Option<Vec<Step>> {
     let mut out = Vec::new();
     let (mut rest, mut at) = (key, offset);
@@ -102,7 +105,7 @@ fn steps(key: &str, offset: usize, file: usize) -> Option<Vec<Step>> {
         let part = rest[..end].trim();
         let start = at + (rest[..end].len() - rest[..end].trim_start().len());
         let bare = ['"', '\''].iter().find_map(|&it| part.strip_prefix(it)?.strip_suffix(it)).unwrap_or(part);
-        if part.is_empty() {
+        if part.is_empty() || out.len() == DEEPEST {
             return None;
         }
         out.push(Step { name: bare.to_owned(), loc: Loc::new(file, start..start + part.len()) });

@@ -11,10 +11,18 @@ use crate::{Node, NodeKind};
 /// Reads a TOML document. Faults go to `out`, and what could be read is returned all the same.
 pub(crate) fn document(text: &str, file: usize, out: &mut Vec<Diagnostic>) -> Node {
     let (table, errors) = DeTable::parse_recoverable(text);
-    out.extend(errors.iter().map(|error| {
+    // One slip makes the reader stumble several times on the same line.
+    let mut lines = Vec::new();
+    for error in errors {
+        let line = error.span().map(|it| text.as_bytes()[..it.start.min(text.len())].split(|it| *it == b'\n').count());
+        if lines.contains(&line) {
+            continue;
+        }
+        lines.push(line);
         let loc = error.span().map(|range| Loc::new(file, range));
-        Diagnostic::new(Code::Syntax, format!("this is not TOML: {}", error.message())).primary(loc, "")
-    }));
+        let title = format!("this is not TOML: {}", error.message());
+        out.push(Diagnostic::new(Code::Syntax, title).primary(loc, ""));
+    }
     let kind = Reader { file, offset: 0, out }.table(table.get_ref());
     Node::new(kind, Loc::new(file, 0..0))
 }

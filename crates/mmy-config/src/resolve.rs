@@ -353,7 +353,8 @@ impl Resolver {
 
     /// Computes one expression that begins at byte `start` of the text of `node`.
     fn expression(self: &Arc<Self>, node: &Node, source: &str, start: usize) -> Result<Value, Faulty> {
-        let whole = self.inside(node, start..start + source.len());
+        let blanks = source.len() - source.trim_start().len();
+        let whole = self.inside(node, start + blanks..(start + source.trim_end().len()).max(start + blanks));
         let compiled = self.jinja.compile_expression(source).map_err(|error| {
             let loc = error.range().filter(|it| !it.is_empty()).map(|it| start + it.start..start + it.end);
             let loc = loc.and_then(|it| self.inside(node, it)).or(whole.clone());
@@ -375,7 +376,7 @@ impl Resolver {
         }
         let finding = match (result, missed.last()) {
             (Ok(value), _) if !matches!(value.kind(), ValueKind::Undefined | ValueKind::Invalid) => return Ok(value),
-            (Err(error), Some((name, known))) if error.kind() == ErrorKind::UndefinedError => unknown(name, known),
+            (Err(error), Some((name, known))) if is_undefined(&error) => unknown(name, known),
             (Err(error), _) if error.kind() == ErrorKind::UnknownFunction => {
                 let title = format!("this expression cannot be computed: {}", message(&error));
                 Diagnostic::new(Code::UnknownReference, title)
@@ -480,7 +481,11 @@ fn cycle(frames: &[Frame]) -> Diagnostic {
         finding = finding.note(frame.loc.clone(), "through this");
     }
     finding = finding.trail(chain.join(" → "));
-    finding.help("the value that a file builds on is called `_base_.…`")
+    match chain.as_slice() {
+        // An expression that means to change what a base says.
+        [own, _] => finding.help(format!("the value that a base gives is called `_base_.{}`", own.trim_matches('`'))),
+        _ => finding,
+    }
 }
 
 fn unknown(name: &str, known: &[String]) -> Diagnostic {
@@ -497,6 +502,12 @@ fn unknown(name: &str, known: &[String]) -> Diagnostic {
     }
 }
 
+/// Whether an expression failed since a name in it means nothing.
+fn is_undefined(error: &minijinja::Error) -> bool {
+    // An operator names only the kinds of its operands.
+    error.kind() == ErrorKind::UndefinedError || error.detail().is_some_and(|it| it.contains("undefined"))
+}
+
 fn message(error: &minijinja::Error) -> String {
     error.detail().map_or_else(|| error.kind().to_string(), str::to_owned)
 }
@@ -506,7 +517,7 @@ fn describe(kind: ValueKind) -> &'static str {
         ValueKind::None => "none",
         ValueKind::Seq | ValueKind::Iterable => "a list",
         ValueKind::Map => "a table",
-        ValueKind::Bool => "true or false",
+        ValueKind::Bool => "a boolean",
         ValueKind::Number => "a number",
         ValueKind::String => "text",
         _ => "this",

@@ -35,8 +35,11 @@ pub fn from_node_at<T: DeserializeOwned>(loaded: &Loaded, path: &str) -> Result<
             Ok(_) => break,
             Err(failure) => failure,
         };
-        let follows = hidden.iter().any(|(parent, _)| *parent == failure.path)
-            && !matches!(failure.fault, Fault::UnknownKey { .. } | Fault::UnknownName { .. });
+        let follows = match &failure.fault {
+            Fault::UnknownKey { .. } | Fault::UnknownName { .. } => false,
+            Fault::Missing(key) => hidden.contains(&(failure.path.clone(), (*key).to_owned())),
+            _ => hidden.iter().any(|(parent, _)| *parent == failure.path),
+        };
         let at_root = failure.path == path && !matches!(failure.fault, Fault::UnknownKey { .. });
         let news = hidden.insert(failure.hide.clone());
         if !follows {
@@ -78,7 +81,7 @@ fn explain(failure: Failure, loaded: &Loaded) -> Diagnostic {
             .primary(loc.clone(), format!("`{key}` is missing here"))
             .help(if path.is_empty() { format!("add `{key}`") } else { format!("add `{}`", join(&path, key)) }),
         Fault::Type { found, expected } => {
-            let expected = plain(&expected);
+            let expected = range(&expected).filter(|_| found.contains("whole")).unwrap_or_else(|| plain(&expected));
             let title = format!("{subject} must be {expected}, not {found}");
             let finding = Diagnostic::new(Code::WrongType, title).primary(loc.clone(), format!("must be {expected}"));
             match advice(node, &expected, loaded) {
@@ -134,6 +137,21 @@ fn advice(node: Option<&Node>, expected: &str, loaded: &Loaded) -> Option<String
         _ if expected.starts_with("a list") => Some("put it in brackets: [ … ]".to_owned()),
         _ => None,
     }
+}
+
+/// The whole numbers that an integer type holds.
+fn range(expected: &str) -> Option<String> {
+    let (low, high) = match expected {
+        "u8" => (0, u8::MAX.into()),
+        "u16" => (0, u16::MAX.into()),
+        "u32" => (0, u32::MAX.into()),
+        "i8" => (i8::MIN.into(), i8::MAX.into()),
+        "i16" => (i16::MIN.into(), i16::MAX.into()),
+        "i32" => (i32::MIN.into(), i64::from(i32::MAX)),
+        "u64" | "usize" => return Some("zero or more".to_owned()),
+        _ => return None,
+    };
+    Some(format!("a whole number from {low} to {high}"))
 }
 
 /// serde's name for what it expected, in the words of a reader of configs.

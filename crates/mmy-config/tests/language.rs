@@ -46,3 +46,19 @@ fn expressions_keep_types() {
     case("n > 2", "true");
     case("[{'type': 'BN', 'eps': 0.001}]", "[{ type = \"BN\", eps = 0.001 }]");
 }
+
+/// Deep or long input is refused or read, and never exhausts the stack.
+#[test]
+fn depth_is_bounded() {
+    let chain: String = (0..100).map(|at| format!("v{at} = \"{{{{ v{} }}}}\"\n", at + 1)).collect();
+    let text = format!("x = \"{{{{ v0 }}}}\"\n[vars]\n{chain}v100 = 1\n");
+    assert!(show(&text, &[], &[]).contains("more than 64 deep"), "{}", show(&text, &[], &[]));
+    let dotted = format!("{} = 1", vec!["a"; 5_000].join("."));
+    assert!(show(&dotted, &[], &[]).starts_with("error[E0101]"));
+    let nested = format!("a = {}1{}", "[".repeat(5_000), "]".repeat(5_000));
+    assert!(show(&nested, &[], &[]).starts_with("error[E0101]"));
+    let set = dotted.replace(" = ", "=");
+    assert!(show("x = 1", &[&set], &[]).starts_with("error[E0110]"));
+    let expression = format!("x = \"{{{{ {}1{} }}}}\"", "(".repeat(5_000), ")".repeat(5_000));
+    assert!(show(&expression, &[], &[]).starts_with("error[E0120]"));
+}
