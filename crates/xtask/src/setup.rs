@@ -172,7 +172,7 @@ fn fetch_once(home: &Home, download: &mut dyn FnMut(&str) -> Result<()>) -> Resu
 
 /// The last word: the release, and the rename that puts a whole libtorch in its place.
 fn finish(home: &Home, out: &Path, version: &str) -> Result<()> {
-    write(&out.join("build-version"), version)?;
+    write(&out.join("build-version"), &format!("{version}\n"))?;
     mmy_libtorch::find_in(out).context("the wheels make no whole libtorch")?;
     clear(&home.finished)?;
     fs::rename(out, &home.finished).with_context(|| cannot("rename to", &home.finished))
