@@ -7,7 +7,7 @@
 //! use tch::{Device, Kind, Tensor};
 //!
 //! let store = ParamStore::new(Device::Cpu, 0);
-//! let stem = ConvModule::new(&store.root() / "stem", 3, 16, Conv::new(3, 2), Norm::default(), Activation::SiLU);
+//! let stem = ConvModule::new(&(store.root() / "stem"), 3, 16, Conv::new(3, 2), Norm::default(), Activation::SiLU);
 //! let y = stem.forward(&Tensor::zeros([1, 3, 32, 32], (Kind::Float, Device::Cpu)), false);
 //! assert_eq!(y.size(), [1, 16, 16, 16]);
 //! assert_eq!(store.entries()[0].name, "stem.conv.weight");

@@ -87,7 +87,7 @@ impl ParamStore {
 
     /// The root of the tree.
     pub fn root(&self) -> Scope {
-        Scope { store: self.clone(), path: String::new(), frozen: false }
+        Scope { store: self.clone(), path: String::new(), frozen: false, norm_eval: false }
     }
 
     /// Every parameter and buffer, in the order of PyTorch's state dict.
@@ -167,13 +167,25 @@ pub struct Scope {
     store: ParamStore,
     path: String,
     frozen: bool,
+    norm_eval: bool,
 }
 
 impl Scope {
-    /// The same place, where parameters are made that no gradient reaches.
+    /// The same place, where parameters are made that no gradient reaches and running statistics that stay.
     #[must_use]
     pub fn freeze(&self) -> Self {
-        Scope { frozen: true, ..self.clone() }
+        Scope { frozen: true, norm_eval: true, ..self.clone() }
+    }
+
+    /// The same place, where batch norms use their running statistics in training too and leave them as they are.
+    #[must_use]
+    pub fn norm_eval(&self) -> Self {
+        Scope { norm_eval: true, ..self.clone() }
+    }
+
+    /// Whether batch norms made here leave their running statistics as they are.
+    pub fn is_norm_eval(&self) -> bool {
+        self.norm_eval
     }
 
     /// Whether parameters made here take no part in training.
@@ -230,7 +242,7 @@ impl Scope {
 impl<T: Display> Div<T> for &Scope {
     type Output = Scope;
     fn div(self, name: T) -> Scope {
-        Scope { store: self.store.clone(), path: self.join(name), frozen: self.frozen }
+        Scope { path: self.join(name), ..self.clone() }
     }
 }
 

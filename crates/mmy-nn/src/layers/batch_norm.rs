@@ -56,11 +56,12 @@ pub struct BatchNorm2d {
     num_batches_tracked: Tensor,
     norm: Norm,
     /// The running statistics are used, and stay as they are, in training too.
-    frozen: bool,
+    norm_eval: bool,
 }
 
 impl BatchNorm2d {
-    /// Makes scale 1, shift 0, mean 0, variance 1 at `scope`. In a frozen scope the running statistics are frozen too.
+    /// Makes scale 1, shift 0, mean 0, variance 1 at `scope`. In a scope with [`Scope::norm_eval`] the running
+    /// statistics are used in training too and stay as they are.
     pub fn new(scope: &Scope, channels: i64, norm: Norm) -> Self {
         let trained = if norm.requires_grad { scope.clone() } else { scope.freeze() };
         BatchNorm2d {
@@ -71,18 +72,13 @@ impl BatchNorm2d {
             running_var: scope.buffer("running_var", &[channels], 1.0, Kind::Float),
             num_batches_tracked: scope.buffer("num_batches_tracked", &[], 0.0, Kind::Int64),
             norm,
-            frozen: scope.is_frozen(),
+            norm_eval: scope.is_norm_eval(),
         }
-    }
-
-    /// Uses the running statistics in training too and leaves them as they are, as MMYOLO's `norm_eval` asks.
-    pub fn freeze_statistics(&mut self) {
-        self.frozen = true;
     }
 
     /// (B, C, H, W) to the same shape. In training the running statistics take the batch in.
     pub fn forward(&self, x: &Tensor, train: bool) -> Tensor {
-        let train = train && !self.frozen;
+        let train = train && !self.norm_eval;
         let y = if trace::shapes_only() {
             x.shallow_clone()
         } else {
@@ -134,8 +130,7 @@ mod tests {
     #[test]
     fn frozen_statistics_stay() {
         let store = ParamStore::new(Device::Cpu, 0);
-        let mut bn = BatchNorm2d::new(&store.root(), 2, Norm::default());
-        bn.freeze_statistics();
+        let bn = BatchNorm2d::new(&store.root().norm_eval(), 2, Norm::default());
         let _ = bn.forward(&Tensor::ones([2, 2, 3, 3], (Kind::Float, Device::Cpu)), true);
         assert_eq!(store.get("num_batches_tracked").unwrap().int64_value(&[]), 0);
         assert_eq!(store.get("running_mean").unwrap().double_value(&[0]), 0.0);

@@ -34,13 +34,6 @@ impl ConvModule {
         }
     }
 
-    /// Uses the running statistics in training too.
-    pub fn freeze_statistics(&mut self) {
-        if let Some(bn) = &mut self.bn {
-            bn.freeze_statistics();
-        }
-    }
-
     /// (B, in, H, W) to (B, out, H', W').
     pub fn forward(&self, x: &Tensor, train: bool) -> Tensor {
         let mut x = self.conv.forward(x);

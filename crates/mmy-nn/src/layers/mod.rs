@@ -6,6 +6,7 @@ mod conv2d;
 mod conv_module;
 mod drop_path;
 mod pool;
+mod residual;
 
 pub use activation::Activation;
 pub use batch_norm::{BatchNorm2d, Norm, NormType};
@@ -13,3 +14,4 @@ pub use conv_module::ConvModule;
 pub use conv2d::{Conv, Conv2d};
 pub use drop_path::DropPath;
 pub use pool::{MaxPool2d, upsample_nearest};
+pub use residual::add_into;

@@ -1,0 +1,3 @@
+//! Predicted numbers to boxes.
+
+pub mod yolov5;

@@ -1,0 +1,233 @@
+//! YOLOv5's head: anchors, assignment, losses, boxes.
+
+use mmy_registry::{Build, BuildError, Slot, register};
+use mmy_structures::{Detections, ImageMeta, Targets};
+use mmy_torch::autocast::Autocast;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tch::{Kind, Tensor};
+
+use crate::{
+    assigners::{Level, Positives, SideRatioAssigner, targets},
+    heads::{TestCfg, predict},
+    kinds::{
+        BBoxCoder, BBoxHead, BoxDistance, BoxLoss, Decoder, DenseHead, HeadArgs, HeadMaps, HeadModule, HeadModuleArgs,
+        Loss, Losses, ModelError, Predictor, PriorGenerator, Priors, ScoreLoss, default_slot, in_range,
+    },
+};
+
+register!(BBoxHead, "YOLOv5Head", Config);
+
+/// YOLOv5's anchor-based head. A prediction learns a box when the sides of its anchor fit; objectness learns how well
+/// the predicted box overlaps.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The layers.
+    pub head_module: Slot<HeadModule>,
+    /// The anchors.
+    #[serde(default = "default_prior_generator")]
+    pub prior_generator: Slot<PriorGenerator>,
+    /// How predicted numbers become boxes.
+    #[serde(default = "default_bbox_coder")]
+    pub bbox_coder: Slot<BBoxCoder>,
+    /// Loss of the classes of positive predictions; with a single class there is nothing to learn and it is 0.
+    pub loss_cls: Slot<Loss>,
+    /// Loss of the boxes of positive predictions.
+    pub loss_bbox: Slot<BoxLoss>,
+    /// Loss of the objectness of all predictions.
+    pub loss_obj: Slot<Loss>,
+    /// A box belongs to an anchor when neither side is this many times the other's or more.
+    #[serde(default = "default_prior_match_thr")]
+    pub prior_match_thr: f32,
+    /// How near, in cells, a centre has to be to a neighbouring cell for that to learn the box too; at most 0.5.
+    #[serde(default = "default_near_neighbor_thr")]
+    pub near_neighbor_thr: f32,
+    /// Factor of the objectness loss of each level, finest first.
+    #[serde(default = "default_obj_level_weights")]
+    pub obj_level_weights: Vec<f64>,
+}
+
+fn default_prior_generator() -> Slot<PriorGenerator> {
+    default_slot("YOLOAnchorGenerator")
+}
+
+fn default_bbox_coder() -> Slot<BBoxCoder> {
+    default_slot("YOLOv5BBoxCoder")
+}
+
+fn default_prior_match_thr() -> f32 {
+    4.0
+}
+
+fn default_near_neighbor_thr() -> f32 {
+    0.5
+}
+
+fn default_obj_level_weights() -> Vec<f64> {
+    vec![4.0, 1.0, 0.4]
+}
+
+impl Build<BBoxHead> for Config {
+    fn build(&self, HeadArgs { scope, features, test_cfg }: HeadArgs<'_>) -> Result<Box<dyn DenseHead>, BuildError> {
+        in_range("prior_match_thr", self.prior_match_thr, 1.0..=1000.0)?;
+        in_range("near_neighbor_thr", self.near_neighbor_thr, 0.0..=0.5)?;
+        let priors = self.prior_generator.build(())?;
+        let module = self.head_module.build(HeadModuleArgs { scope: &(scope / "head_module"), features })?;
+
+        let error = |key: &str, message: String, help: String| Err(BuildError::new(message).at(key).help(help));
+        if priors.strides() != module.featmap_strides() {
+            let (anchors, head) = (priors.strides(), module.featmap_strides());
+            return error(
+                "prior_generator.strides",
+                format!("the anchors lie at strides {anchors:?}, the head module's maps at {head:?}"),
+                format!("set strides = {head:?}, or the head module's featmap_strides = {anchors:?}"),
+            );
+        }
+        let (sizes, per_cell) = (priors.base_sizes(), module.num_base_priors());
+        if let Some(count) = sizes.iter().map(Vec::len).find(|it| *it != per_cell) {
+            return error(
+                "prior_generator.base_sizes",
+                format!("{count} anchors for each cell, but the head module predicts {per_cell}"),
+                format!("give {per_cell} sizes for each level, or set the head module's num_base_priors = {count}"),
+            );
+        }
+        if self.obj_level_weights.len() != features.len() {
+            return error(
+                "obj_level_weights",
+                format!("{} weights for {} levels", self.obj_level_weights.len(), features.len()),
+                "give one weight for each level, finest first".to_owned(),
+            );
+        }
+        let in_cells = |(sizes, &stride): (&Vec<(f32, f32)>, &i64)| {
+            sizes.iter().map(|(w, h)| (w / stride as f32, h / stride as f32)).collect()
+        };
+        Ok(Box::new(Yolov5Head {
+            anchors: sizes.iter().zip(priors.strides()).map(in_cells).collect(),
+            module,
+            priors,
+            coder: self.bbox_coder.build(())?,
+            loss_cls: self.loss_cls.build(())?,
+            loss_bbox: self.loss_bbox.build(())?,
+            loss_obj: self.loss_obj.build(())?,
+            assigner: SideRatioAssigner { match_thr: self.prior_match_thr, neighbor_thr: self.near_neighbor_thr },
+            obj_level_weights: self.obj_level_weights.clone(),
+            test_cfg: test_cfg.clone(),
+        }))
+    }
+}
+
+#[derive(Debug)]
+struct Yolov5Head {
+    module: Box<dyn Predictor>,
+    priors: Box<dyn Priors>,
+    coder: Box<dyn Decoder>,
+    loss_cls: Box<dyn ScoreLoss>,
+    loss_bbox: Box<dyn BoxDistance>,
+    loss_obj: Box<dyn ScoreLoss>,
+    assigner: SideRatioAssigner,
+    obj_level_weights: Vec<f64>,
+    /// Widths and heights of each level's anchors, in cells.
+    anchors: Vec<Vec<(f32, f32)>>,
+    test_cfg: TestCfg,
+}
+
+impl Yolov5Head {
+    /// Numbers of one prediction.
+    fn width(&self) -> i64 {
+        5 + self.module.num_classes() as i64
+    }
+
+    /// All predictions of a level as a table (B · H · W · priors, 5 + classes): no copy when `map` is channels-last.
+    fn table(&self, map: &Tensor) -> Tensor {
+        map.permute([0, 2, 3, 1]).reshape([-1, self.width()])
+    }
+
+    /// Class and box loss of one level, and what its objectness is to learn.
+    fn positive_losses(&self, table: &Tensor, positives: &Positives) -> (Option<Tensor>, Tensor, Tensor) {
+        let (rows, anchors, boxes, labels) = positives.tensors();
+        let pred = table.index_select(0, &rows).to_kind(Kind::Float);
+        let s = pred.narrow(1, 0, 4).sigmoid() * 2.0;
+        let pred_boxes = Tensor::cat(&[s.narrow(1, 0, 2) - 0.5, s.narrow(1, 2, 2).square() * anchors], 1);
+        let (loss_bbox, iou) = self.loss_bbox.forward(&pred_boxes, &boxes);
+
+        // A parallel scatter promises no order, so each place is written once, by the one that comes last.
+        let (places, winners) = positives.last_at_each_place();
+        let iou = iou.detach().clamp_min(0.0).index_select(0, &Tensor::from_slice(&winners));
+        let mut target_obj = Tensor::zeros([table.size()[0]], (Kind::Float, table.device()));
+        let target_obj = target_obj.index_copy_(0, &Tensor::from_slice(&places), &iou);
+
+        let loss_cls = (self.module.num_classes() > 1).then(|| {
+            let logits = pred.slice(1, 5, None, 1);
+            let target = logits.zeros_like().scatter_value_(1, &labels.unsqueeze(1), 1.0);
+            self.loss_cls.forward(&logits, &target)
+        });
+        (loss_cls, loss_bbox, target_obj)
+    }
+}
+
+impl DenseHead for Yolov5Head {
+    fn num_classes(&self) -> usize {
+        self.module.num_classes()
+    }
+
+    fn forward(&self, features: &[Tensor], train: bool) -> Vec<Tensor> {
+        self.module.forward(features, train)
+    }
+
+    fn split(&self, raw: &[Tensor]) -> HeadMaps {
+        let mut maps = HeadMaps::default();
+        for map in raw {
+            let size = map.size();
+            let (b, h, w) = (size[0], size[2], size[3]);
+            let each = map.view([b, self.module.num_base_priors() as i64, self.width(), h, w]);
+            let part = |start, length| each.narrow(2, start, length).reshape([b, -1, h, w]);
+            maps.bbox.push(part(0, 4));
+            maps.obj.push(part(4, 1));
+            maps.cls.push(part(5, self.width() - 5));
+        }
+        maps
+    }
+
+    fn loss(&self, raw: &[Tensor], table: &Targets, input: (i64, i64)) -> Result<Losses, ModelError> {
+        let (batch, device) = (raw[0].size()[0], raw[0].device());
+        let targets = targets(table, batch, self.num_classes())?;
+        let _full_precision = Autocast::disabled(device)?;
+        let zero = || Tensor::zeros([], (Kind::Float, device));
+        let (mut loss_cls, mut loss_obj, mut loss_bbox) = (zero(), zero(), zero());
+        for (level, map) in raw.iter().enumerate() {
+            let size = map.size();
+            let grid = Level { size: (size[2], size[3]), anchors: &self.anchors[level] };
+            let positives = self.assigner.assign(&targets, input, grid);
+            let table = self.table(map);
+            let mut target_obj = Tensor::zeros([table.size()[0]], (Kind::Float, device));
+            if !positives.is_empty() {
+                let (cls, bbox, obj) = self.positive_losses(&table, &positives);
+                loss_bbox += bbox;
+                target_obj = obj;
+                if let Some(cls) = cls {
+                    loss_cls += cls;
+                }
+            }
+            let logits = table.select(1, 4).to_kind(Kind::Float);
+            loss_obj += self.loss_obj.forward(&logits, &target_obj) * self.obj_level_weights[level];
+        }
+        let parts = [("loss_cls", loss_cls), ("loss_obj", loss_obj), ("loss_bbox", loss_bbox)];
+        Ok(Losses(parts.into_iter().map(|(name, it)| (name, it * batch as f64)).collect()))
+    }
+
+    fn predict(&self, raw: &[Tensor], metas: &[ImageMeta]) -> Result<Vec<Detections>, ModelError> {
+        let _full_precision = Autocast::disabled(raw[0].device())?;
+        let levels = raw.iter().enumerate().map(|(level, map)| {
+            let size = map.size();
+            predict::Level {
+                predictions: map.permute([0, 2, 3, 1]).reshape([size[0], -1, self.width()]),
+                priors: self.priors.grid_priors(level, (size[2], size[3])),
+                stride: self.priors.strides()[level] as f32,
+            }
+        });
+        let levels: Vec<_> = levels.collect();
+        let picture = |(i, meta)| predict::picture(&levels, i, meta, &*self.coder, &self.test_cfg);
+        (0..).zip(metas).map(picture).collect()
+    }
+}

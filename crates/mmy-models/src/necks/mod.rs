@@ -1,0 +1,3 @@
+//! Mixers of feature maps.
+
+pub mod yolov5_pafpn;

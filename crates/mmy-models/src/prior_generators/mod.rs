@@ -1,0 +1,3 @@
+//! Priors over feature maps.
+
+pub mod yolo_anchor;
