@@ -30,11 +30,7 @@ pub const VARIABLES: [&str; 6] = [
 ];
 
 /// How shared libraries are named here: prefix `lib`, then the name, then this.
-pub const DYLIB_SUFFIX: &str = if cfg!(target_os = "macos") {
-    ".dylib"
-} else {
-    ".so"
-};
+pub const DYLIB_SUFFIX: &str = if cfg!(target_os = "macos") { ".dylib" } else { ".so" };
 
 /// A libtorch that can be built against and linked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,17 +59,12 @@ pub enum Source {
 impl Libtorch {
     /// The folders for a C++ compiler's `-I`.
     pub fn include_dirs(&self) -> [PathBuf; 2] {
-        [
-            self.include.clone(),
-            self.include.join("torch/csrc/api/include"),
-        ]
+        [self.include.clone(), self.include.join("torch/csrc/api/include")]
     }
 
     /// Whether its CUDA half is there as well.
     pub fn has_cuda(&self) -> bool {
-        self.lib
-            .join(format!("libtorch_cuda{DYLIB_SUFFIX}"))
-            .exists()
+        self.lib.join(format!("libtorch_cuda{DYLIB_SUFFIX}")).exists()
     }
 }
 
@@ -112,9 +103,7 @@ impl fmt::Display for Error {
             if dir.ends_with(DEFAULT_DIR) {
                 SETUP.to_owned()
             } else {
-                format!(
-                    "set LIBTORCH to the folder of libtorch {VERSION}, or unset it and {SETUP}"
-                )
+                format!("set LIBTORCH to the folder of libtorch {VERSION}, or unset it and {SETUP}")
             }
         };
         match self {
@@ -123,25 +112,14 @@ impl fmt::Display for Error {
                 "LIBTORCH is not set, so cargo did not read this checkout's `.cargo/config.toml`: run cargo from inside \
                  the checkout, and {SETUP}"
             ),
-            Error::Relative(dir) => write!(
-                f,
-                "LIBTORCH is `{}`, which is not an absolute path: set it to the whole path",
-                dir.display()
-            ),
+            Error::Relative(dir) => {
+                write!(f, "LIBTORCH is `{}`, which is not an absolute path: set it to the whole path", dir.display())
+            }
             Error::Absent(dir) if dir.ends_with(DEFAULT_DIR) => {
-                write!(
-                    f,
-                    "libtorch is not here yet: {SETUP} (it goes to {})",
-                    dir.display()
-                )
+                write!(f, "libtorch is not here yet: {SETUP} (it goes to {})", dir.display())
             }
             Error::Absent(dir) => {
-                write!(
-                    f,
-                    "there is no libtorch in {}: {}",
-                    dir.display(),
-                    mend(dir)
-                )
+                write!(f, "there is no libtorch in {}: {}", dir.display(), mend(dir))
             }
             Error::Incomplete { dir, missing } => {
                 write!(
@@ -153,12 +131,7 @@ impl fmt::Display for Error {
                 )
             }
             Error::Version { dir, found } => {
-                write!(
-                    f,
-                    "libtorch in {} is {found}, and {VERSION} is needed: {}",
-                    dir.display(),
-                    mend(dir)
-                )
+                write!(f, "libtorch in {} is {found}, and {VERSION} is needed: {}", dir.display(), mend(dir))
             }
             Error::Python(why) => write!(
                 f,
@@ -178,11 +151,7 @@ impl std::error::Error for Error {}
 pub fn find(var: impl Fn(&str) -> Option<OsString>) -> Result<Libtorch, Error> {
     let any_version = var("LIBTORCH_BYPASS_VERSION_CHECK").is_some();
     if var("LIBTORCH_USE_PYTORCH").is_some() {
-        let python = if var("VIRTUAL_ENV").is_some() {
-            "python"
-        } else {
-            "python3"
-        };
+        let python = if var("VIRTUAL_ENV").is_some() { "python" } else { "python3" };
         let dir = torch_package(OsStr::new(python))?;
         return check(Source::Pytorch, &dir, &dir, &dir, any_version);
     }
@@ -194,13 +163,7 @@ pub fn find(var: impl Fn(&str) -> Option<OsString>) -> Result<Libtorch, Error> {
         return Err(Error::Relative(root));
     }
     let other = |name| var(name).map_or_else(|| root.clone(), PathBuf::from);
-    check(
-        source,
-        &root,
-        &other("LIBTORCH_INCLUDE"),
-        &other("LIBTORCH_LIB"),
-        any_version,
-    )
+    check(source, &root, &other("LIBTORCH_INCLUDE"), &other("LIBTORCH_LIB"), any_version)
 }
 
 /// Checks the libtorch in `dir`, which holds `include/` and `lib/`.
@@ -213,17 +176,10 @@ pub fn find_in(dir: &Path) -> Result<Libtorch, Error> {
 
 /// The folder above the system's own `lib/` with libtorch in it, if there is one.
 pub fn system_root() -> Option<PathBuf> {
-    (cfg!(target_os = "linux") && Path::new("/usr/lib/libtorch.so").exists())
-        .then(|| PathBuf::from("/usr"))
+    (cfg!(target_os = "linux") && Path::new("/usr/lib/libtorch.so").exists()).then(|| PathBuf::from("/usr"))
 }
 
-fn check(
-    source: Source,
-    root: &Path,
-    include: &Path,
-    lib: &Path,
-    any_version: bool,
-) -> Result<Libtorch, Error> {
+fn check(source: Source, root: &Path, include: &Path, lib: &Path, any_version: bool) -> Result<Libtorch, Error> {
     if !root.exists() {
         return Err(Error::Absent(root.to_owned()));
     }
@@ -233,26 +189,15 @@ fn check(
         needed.push(lib.join(format!("lib{name}{DYLIB_SUFFIX}")));
     }
     if let Some(missing) = needed.into_iter().find(|it| !it.exists()) {
-        return Err(Error::Incomplete {
-            dir: root.to_owned(),
-            missing,
-        });
+        return Err(Error::Incomplete { dir: root.to_owned(), missing });
     }
     let version = version(root, &include);
     let release = version.as_deref().map(|it| it.split('+').next().unwrap_or(it));
     if !any_version && release != Some(VERSION) {
         let found = version.unwrap_or_else(|| "of no stated version".to_owned());
-        return Err(Error::Version {
-            dir: root.to_owned(),
-            found,
-        });
+        return Err(Error::Version { dir: root.to_owned(), found });
     }
-    Ok(Libtorch {
-        source,
-        include,
-        lib,
-        version: version.unwrap_or_default(),
-    })
+    Ok(Libtorch { source, include, lib, version: version.unwrap_or_default() })
 }
 
 /// `build-version` is in every archive of libtorch; a Python package and a system's library only have the header.
@@ -269,8 +214,7 @@ fn version(root: &Path, include: &Path) -> Option<String> {
 
 /// The folder of the `torch` package, asked for without importing it, which would take seconds.
 fn torch_package(python: &OsStr) -> Result<PathBuf, Error> {
-    const ASK: &str =
-        "import importlib.util as u; print(u.find_spec('torch').submodule_search_locations[0])";
+    const ASK: &str = "import importlib.util as u; print(u.find_spec('torch').submodule_search_locations[0])";
     let python_says = |why: &dyn fmt::Display| Error::Python(format!("`{}` {why}", python.display()));
     let output = match Command::new(python).args(["-c", ASK]).output() {
         Ok(output) => output,
@@ -280,9 +224,7 @@ fn torch_package(python: &OsStr) -> Result<PathBuf, Error> {
     if !output.status.success() {
         return Err(python_says(&"has no package `torch`"));
     }
-    Ok(PathBuf::from(
-        String::from_utf8_lossy(&output.stdout).trim(),
-    ))
+    Ok(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()))
 }
 
 /// What a build script prints so that the binaries, tests and doc tests of its package find libtorch when they run;
@@ -293,10 +235,7 @@ fn torch_package(python: &OsStr) -> Result<PathBuf, Error> {
 /// print!("{}", mmy_libtorch::run_path());
 /// ```
 pub fn run_path() -> String {
-    let mut out: Vec<_> = VARIABLES
-        .iter()
-        .map(|name| format!("cargo::rerun-if-env-changed={name}"))
-        .collect();
+    let mut out: Vec<_> = VARIABLES.iter().map(|name| format!("cargo::rerun-if-env-changed={name}")).collect();
     match find(|name| env::var_os(name)) {
         Ok(it) => {
             // A libtorch that is taken away must be missed here, and not by the linker.

@@ -15,11 +15,8 @@ fn folder(version: Option<&str>, without: &[&str]) -> tempfile::TempDir {
     for file in files.iter().filter(|it| !without.iter().any(|w| it.contains(w))) {
         let path = dir.path().join(file);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        let text = if file == header {
-            "#define TORCH_VERSION_MAJOR 2\n#define TORCH_VERSION \\\n  \"2.13.0\"\n"
-        } else {
-            ""
-        };
+        let text =
+            if file == header { "#define TORCH_VERSION_MAJOR 2\n#define TORCH_VERSION \\\n  \"2.13.0\"\n" } else { "" };
         fs::write(path, text).unwrap();
     }
     if let Some(version) = version {
@@ -64,38 +61,20 @@ fn what_cannot_be_built_against_is_refused() {
     ] {
         check(&[("LIBTORCH", dir.path().as_os_str())], Err(piece));
     }
-    check(
-        &[("LIBTORCH", OsStr::new("libs/torch"))],
-        Err("not an absolute path"),
-    );
-    check(
-        &[("LIBTORCH", OsStr::new("/no/such/folder"))],
-        Err("set LIBTORCH to the folder of libtorch 2.13.0"),
-    );
+    check(&[("LIBTORCH", OsStr::new("libs/torch"))], Err("not an absolute path"));
+    check(&[("LIBTORCH", OsStr::new("/no/such/folder"))], Err("set LIBTORCH to the folder of libtorch 2.13.0"));
 }
 
 #[test]
 fn the_version_check_can_be_bypassed_as_in_torch_sys() {
     let dir = folder(Some("2.12.1"), &[]);
-    check(
-        &[
-            ("LIBTORCH", dir.path().as_os_str()),
-            ("LIBTORCH_BYPASS_VERSION_CHECK", OsStr::new("1")),
-        ],
-        Ok("2.12.1"),
-    );
+    check(&[("LIBTORCH", dir.path().as_os_str()), ("LIBTORCH_BYPASS_VERSION_CHECK", OsStr::new("1"))], Ok("2.12.1"));
 }
 
 #[test]
 fn headers_and_libraries_may_lie_apart() {
-    let (headers, libs) = (
-        folder(Some("2.13.0"), &["lib/"]),
-        folder(None, &["include/"]),
-    );
-    let vars = [
-        ("LIBTORCH", headers.path().as_os_str()),
-        ("LIBTORCH_LIB", libs.path().as_os_str()),
-    ];
+    let (headers, libs) = (folder(Some("2.13.0"), &["lib/"]), folder(None, &["include/"]));
+    let vars = [("LIBTORCH", headers.path().as_os_str()), ("LIBTORCH_LIB", libs.path().as_os_str())];
     check(&vars, Ok("2.13.0"));
     check(&vars[..1], Err("incomplete"));
 }
@@ -104,10 +83,7 @@ fn headers_and_libraries_may_lie_apart() {
 fn before_the_set_up_the_message_names_it() {
     let checkout = tempfile::tempdir().unwrap();
     let ours = checkout.path().join(DEFAULT_DIR);
-    check(
-        &[("LIBTORCH", ours.as_os_str())],
-        Err("libtorch is not here yet: run `cargo xtask setup` once"),
-    );
+    check(&[("LIBTORCH", ours.as_os_str())], Err("libtorch is not here yet: run `cargo xtask setup` once"));
 }
 
 #[test]

@@ -18,8 +18,7 @@ pub struct Checkout {
 impl Checkout {
     /// The checkout that this program was started from or, started without cargo, built from.
     pub fn here() -> Self {
-        let package =
-            env::var("CARGO_MANIFEST_DIR").unwrap_or_else(|_| env!("CARGO_MANIFEST_DIR").to_owned());
+        let package = env::var("CARGO_MANIFEST_DIR").unwrap_or_else(|_| env!("CARGO_MANIFEST_DIR").to_owned());
         let package = PathBuf::from(package);
         let root = package.ancestors().nth(2).unwrap_or(&package).to_owned();
         Checkout { root }
@@ -38,15 +37,11 @@ impl Checkout {
         if !mmy.exists() {
             eprintln!("building mmy; the first time takes some minutes");
         }
-        let status = self
-            .cargo(&["build", "--release", "--package", "mmy"])
-            .status()
-            .context("cargo does not run")?;
+        let status = self.cargo(&["build", "--release", "--package", "mmy"]).status().context("cargo does not run")?;
         if !status.success() {
             return Ok(ExitCode::from(1));
         }
-        become_program(Command::new(&mmy).args(args))
-            .with_context(|| format!("{} does not run", mmy.display()))
+        become_program(Command::new(&mmy).args(args)).with_context(|| format!("{} does not run", mmy.display()))
     }
 }
 
@@ -66,13 +61,8 @@ pub fn output(command: &mut Command) -> Result<String> {
 /// A binary of the release profile: this program's neighbour, whatever the target folder is called.
 fn built_binary(name: &str) -> Result<PathBuf> {
     let own = env::current_exe().context("this program does not know where it lies")?;
-    let target = own
-        .ancestors()
-        .nth(2)
-        .context("this program lies in no target folder")?;
-    Ok(target
-        .join("release")
-        .join(format!("{name}{}", env::consts::EXE_SUFFIX)))
+    let target = own.ancestors().nth(2).context("this program lies in no target folder")?;
+    Ok(target.join("release").join(format!("{name}{}", env::consts::EXE_SUFFIX)))
 }
 
 #[cfg(unix)]

@@ -43,11 +43,7 @@ fn run(command: &str, args: &[OsString]) -> anyhow::Result<ExitCode> {
         }
         ("setup", []) => {
             let libtorch = setup::run(&checkout)?;
-            eprintln!(
-                "libtorch {} is in {}",
-                libtorch.version,
-                libtorch.lib.display()
-            );
+            eprintln!("libtorch {} is in {}", libtorch.version, libtorch.lib.display());
             Ok(ExitCode::SUCCESS)
         }
         ("setup", ["--cuda"]) => {

@@ -91,9 +91,7 @@ pub fn run(checkout: &Checkout) -> Result<Libtorch> {
             let platform = Platform::here()?;
             let pip = Pip::find()?;
             eprintln!("libtorch {VERSION} is not here yet: about 540 MB are fetched once");
-            fetch(&home, &mut |wheel| {
-                pip.download(&platform, wheel, &home.wheels(), &home.downloading())
-            })?;
+            fetch(&home, &mut |wheel| pip.download(&platform, wheel, &home.wheels(), &home.downloading()))?;
         }
     }
     Ok(mmy_libtorch::find_in(&home.finished)?)
@@ -179,12 +177,7 @@ fn finish(home: &Home, out: &Path, version: &str) -> Result<()> {
 }
 
 /// A wheel in `wheels/`: one that an earlier run fetched, or a new one.
-fn obtain(
-    home: &Home,
-    wanted: &Requirement,
-    room: u64,
-    download: &mut dyn FnMut(&str) -> Result<()>,
-) -> Result<Wheel> {
+fn obtain(home: &Home, wanted: &Requirement, room: u64, download: &mut dyn FnMut(&str) -> Result<()>) -> Result<Wheel> {
     let dir = home.wheels();
     for path in wheel::find(&dir, wanted)? {
         match Wheel::open(&path) {
@@ -229,9 +222,7 @@ fn enough_room(dir: &Path, needed: u64) -> Result<()> {
 /// Removes a folder, if it is there.
 fn clear(dir: &Path) -> Result<()> {
     match fs::remove_dir_all(dir) {
-        Err(e) if e.kind() != ErrorKind::NotFound => {
-            Err(e).with_context(|| cannot("remove", dir))
-        }
+        Err(e) if e.kind() != ErrorKind::NotFound => Err(e).with_context(|| cannot("remove", dir)),
         _ => Ok(()),
     }
 }

@@ -11,13 +11,7 @@ use anyhow::{Context, Result};
 use crate::checkout::Checkout;
 
 /// Packages that do without libtorch: their tests are compiled and run in seconds.
-pub const QUICK: [&str; 5] = [
-    "mmy-config",
-    "mmy-diag",
-    "mmy-libtorch",
-    "mmy-registry",
-    "xtask",
-];
+pub const QUICK: [&str; 5] = ["mmy-config", "mmy-diag", "mmy-libtorch", "mmy-registry", "xtask"];
 
 /// Runs the tests and prints the summary.
 pub fn run(checkout: &Checkout) -> Result<ExitCode> {
@@ -94,11 +88,7 @@ impl Report {
 fn cargo_test(checkout: &Checkout, packages: &[&str]) -> Result<Report> {
     let mut args = vec!["test", "--release", "--no-fail-fast"];
     args.extend(packages);
-    let mut child = checkout
-        .cargo(&args)
-        .stdout(Stdio::piped())
-        .spawn()
-        .context("cargo does not run")?;
+    let mut child = checkout.cargo(&args).stdout(Stdio::piped()).spawn().context("cargo does not run")?;
     let mut report = Report::default();
     if let Some(output) = child.stdout.take() {
         for line in BufReader::new(output).split(b'\n') {

@@ -13,27 +13,12 @@ pub struct Requirement {
 }
 
 /// libtorch itself.
-pub const TORCH: Requirement = Requirement {
-    pip: "torch==2.13.0",
-    file: "torch-2.13.0",
-};
+pub const TORCH: Requirement = Requirement { pip: "torch==2.13.0", file: "torch-2.13.0" };
 
 /// `libtorch_cpu.so` of a CUDA build is linked to these two small libraries, whether there is a GPU or not.
 pub const CUDA_PARTS: [(Requirement, &str); 2] = [
-    (
-        Requirement {
-            pip: "nvidia-cuda-runtime==13.0.*",
-            file: "nvidia_cuda_runtime-13.0.",
-        },
-        "libcudart.so.13",
-    ),
-    (
-        Requirement {
-            pip: "nvidia-cuda-cupti==13.0.*",
-            file: "nvidia_cuda_cupti-13.0.",
-        },
-        "libcupti.so.13",
-    ),
+    (Requirement { pip: "nvidia-cuda-runtime==13.0.*", file: "nvidia_cuda_runtime-13.0." }, "libcudart.so.13"),
+    (Requirement { pip: "nvidia-cuda-cupti==13.0.*", file: "nvidia_cuda_cupti-13.0." }, "libcupti.so.13"),
 ];
 
 /// The libraries of a CUDA build that the CPU needs; together with the headers a seventh of what is in the wheel.
@@ -54,11 +39,7 @@ impl Take {
     /// What to take from a torch wheel that holds `names`.
     pub fn of_torch<'a>(mut names: impl Iterator<Item = &'a str>) -> Self {
         let cuda = format!("torch/lib/libtorch_cuda{DYLIB_SUFFIX}");
-        if names.any(|it| it == cuda) {
-            Take::CpuHalf
-        } else {
-            Take::Everything
-        }
+        if names.any(|it| it == cuda) { Take::CpuHalf } else { Take::Everything }
     }
 
     /// Where a wheel's file goes below libtorch's folder; `None` leaves it in the wheel.
@@ -148,10 +129,7 @@ mod tests {
     fn a_library_is_found_wherever_it_lies() {
         check(
             Take::Library("libcudart.so.13"),
-            &[
-                ("nvidia/cu13/lib/libcudart.so.13", Some("lib/libcudart.so.13")),
-                ("nvidia/cu13/include/cuda.h", None),
-            ],
+            &[("nvidia/cu13/lib/libcudart.so.13", Some("lib/libcudart.so.13")), ("nvidia/cu13/include/cuda.h", None)],
         );
     }
 

@@ -20,12 +20,8 @@ pub struct Pip {
 }
 
 /// Ways to call pip. `python3 -m pip` comes first: it is the pip of the Python that the user sees.
-const CANDIDATES: [(&str, &[&str]); 4] = [
-    ("python3", &["-m", "pip"]),
-    ("python", &["-m", "pip"]),
-    ("pip3", &[]),
-    ("pip", &[]),
-];
+const CANDIDATES: [(&str, &[&str]); 4] =
+    [("python3", &["-m", "pip"]), ("python", &["-m", "pip"]), ("pip3", &[]), ("pip", &[])];
 
 /// The first that takes `--platform` more than once.
 const OLDEST: (u32, u32) = (20, 3);
@@ -87,7 +83,8 @@ impl Pip {
         if !status.success() {
             bail!(
                 "`{self} download {wheel}` failed; pip's own words are above. Run the command again when the cause is \
-                 mended, or set LIBTORCH to a libtorch 2.13.0 that you have"            );
+                 mended, or set LIBTORCH to a libtorch 2.13.0 that you have"
+            );
         }
         Ok(())
     }
@@ -96,19 +93,13 @@ impl Pip {
 /// pip's release, if this way to call it works.
 fn ask(program: &str, args: &[&str]) -> Option<(u32, u32)> {
     let output = Command::new(program).args(args).arg("--version").output().ok()?;
-    output
-        .status
-        .success()
-        .then(|| version(&String::from_utf8_lossy(&output.stdout)))?
+    output.status.success().then(|| version(&String::from_utf8_lossy(&output.stdout)))?
 }
 
 /// Reads `pip 23.2.1 from …`.
 fn version(text: &str) -> Option<(u32, u32)> {
     let mut numbers = text.strip_prefix("pip ")?.split_whitespace().next()?.split('.');
-    Some((
-        numbers.next()?.parse().ok()?,
-        numbers.next().and_then(|it| it.parse().ok()).unwrap_or(0),
-    ))
+    Some((numbers.next()?.parse().ok()?, numbers.next().and_then(|it| it.parse().ok()).unwrap_or(0)))
 }
 
 /// The command that installs pip on this machine.

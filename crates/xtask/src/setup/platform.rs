@@ -46,11 +46,7 @@ mod tests {
 
     #[test]
     fn a_machine_without_a_wheel_is_told_so() {
-        for (os, arch, musl) in [
-            ("linux", "x86_64", true),
-            ("linux", "riscv64", false),
-            ("windows", "x86_64", false),
-        ] {
+        for (os, arch, musl) in [("linux", "x86_64", true), ("linux", "riscv64", false), ("windows", "x86_64", false)] {
             let error = Platform::of(os, arch, musl).err().unwrap().to_string();
             assert!(error.contains("set LIBTORCH"), "{error}");
         }
@@ -58,11 +54,9 @@ mod tests {
 
     #[test]
     fn tags_are_of_the_machine() {
-        for (os, arch, end) in [
-            ("linux", "x86_64", "x86_64"),
-            ("linux", "aarch64", "aarch64"),
-            ("macos", "aarch64", "arm64"),
-        ] {
+        for (os, arch, end) in
+            [("linux", "x86_64", "x86_64"), ("linux", "aarch64", "aarch64"), ("macos", "aarch64", "arm64")]
+        {
             let tags = Platform::of(os, arch, false).unwrap().tags;
             assert!(tags.iter().all(|it| it.ends_with(end)), "{tags:?}");
         }

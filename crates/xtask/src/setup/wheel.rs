@@ -63,10 +63,7 @@ impl Wheel {
         let context = || cannot("read", path);
         let file = File::open(path).map_err(|e| anyhow::Error::new(e).context(context()))?;
         let archive = ZipArchive::new(BufReader::new(file)).map_err(|e| damaged_or(e, path))?;
-        Ok(Wheel {
-            path: path.to_owned(),
-            archive,
-        })
+        Ok(Wheel { path: path.to_owned(), archive })
     }
 
     /// The names of its files.
@@ -105,30 +102,16 @@ impl Wheel {
 
 /// A read that fails in the archive's own terms means a damaged wheel; anything else is the disk's own trouble.
 fn damaged_or(e: ZipError, path: &Path) -> anyhow::Error {
-    const OF_THE_DATA: [ErrorKind; 4] = [
-        ErrorKind::InvalidData,
-        ErrorKind::InvalidInput,
-        ErrorKind::UnexpectedEof,
-        ErrorKind::Other,
-    ];
+    const OF_THE_DATA: [ErrorKind; 4] =
+        [ErrorKind::InvalidData, ErrorKind::InvalidInput, ErrorKind::UnexpectedEof, ErrorKind::Other];
     match e {
-        ZipError::Io(e) if !OF_THE_DATA.contains(&e.kind()) => {
-            anyhow::Error::new(e).context(cannot("read", path))
-        }
-        e => Damaged {
-            path: path.to_owned(),
-            why: e.to_string(),
-        }
-        .into(),
+        ZipError::Io(e) if !OF_THE_DATA.contains(&e.kind()) => anyhow::Error::new(e).context(cannot("read", path)),
+        e => Damaged { path: path.to_owned(), why: e.to_string() }.into(),
     }
 }
 
 fn full_or(e: io::Error, path: &Path) -> anyhow::Error {
     let full = e.kind() == ErrorKind::StorageFull;
     let e = anyhow::Error::new(e).context(cannot("write", path));
-    if full {
-        e.context("the disk is full: free 1.1 GB and run the command again")
-    } else {
-        e
-    }
+    if full { e.context("the disk is full: free 1.1 GB and run the command again") } else { e }
 }

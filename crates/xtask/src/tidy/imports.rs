@@ -30,29 +30,35 @@ const ROOMS: [(&str, &[&str]); 13] = [
     ("mmy-models", &["mmy-nn", "mmy-structures", "mmy-torch", "mmy-registry", "mmy-config", "mmy-diag"]),
     ("mmy-data", &["mmy-structures", "mmy-torch", "mmy-registry", "mmy-config", "mmy-diag"]),
     ("mmy-eval", &["mmy-structures", "mmy-torch", "mmy-registry", "mmy-config", "mmy-diag"]),
-    ("mmy-engine", &[
-        "mmy-models",
-        "mmy-data",
-        "mmy-eval",
-        "mmy-nn",
-        "mmy-structures",
-        "mmy-torch",
-        "mmy-registry",
-        "mmy-config",
-        "mmy-diag",
-    ]),
-    ("mmy", &[
+    (
         "mmy-engine",
-        "mmy-models",
-        "mmy-data",
-        "mmy-eval",
-        "mmy-nn",
-        "mmy-structures",
-        "mmy-torch",
-        "mmy-registry",
-        "mmy-config",
-        "mmy-diag",
-    ]),
+        &[
+            "mmy-models",
+            "mmy-data",
+            "mmy-eval",
+            "mmy-nn",
+            "mmy-structures",
+            "mmy-torch",
+            "mmy-registry",
+            "mmy-config",
+            "mmy-diag",
+        ],
+    ),
+    (
+        "mmy",
+        &[
+            "mmy-engine",
+            "mmy-models",
+            "mmy-data",
+            "mmy-eval",
+            "mmy-nn",
+            "mmy-structures",
+            "mmy-torch",
+            "mmy-registry",
+            "mmy-config",
+            "mmy-diag",
+        ],
+    ),
 ];
 
 /// The tests of the whole may look into everything.
@@ -97,12 +103,15 @@ impl Metadata {
             if members.contains(&id) {
                 let kinds = list(&package["targets"]).iter().map(|it| it["kind"][0].clone()).collect::<Vec<_>>();
                 let dependencies = list(&package["dependencies"]).iter().map(|it| text(&it["name"])).collect();
-                out.members.insert(name.clone(), Package {
-                    name: name.clone(),
-                    manifest: text(&package["manifest_path"]).into(),
-                    build_script: kinds.iter().any(|it| it == "custom-build"),
-                    dependencies,
-                });
+                out.members.insert(
+                    name.clone(),
+                    Package {
+                        name: name.clone(),
+                        manifest: text(&package["manifest_path"]).into(),
+                        build_script: kinds.iter().any(|it| it == "custom-build"),
+                        dependencies,
+                    },
+                );
             }
             names.insert(id, name);
         }
@@ -183,7 +192,8 @@ mod tests {
 
     /// A workspace of packages, each with what it depends on; `tch` needs `torch-sys`.
     fn workspace(packages: &[(&str, &[(&str, &str)])]) -> Metadata {
-        let outside: [(&str, &[(&str, &str)]); 3] = [("tch", &[("torch-sys", "normal")]), ("torch-sys", &[]), ("serde", &[])];
+        let outside: [(&str, &[(&str, &str)]); 3] =
+            [("tch", &[("torch-sys", "normal")]), ("torch-sys", &[]), ("serde", &[])];
         let describe = |(name, needs): &(&str, &[(&str, &str)])| {
             json!({
                 "id": name, "name": name, "manifest_path": format!("/x/{name}/Cargo.toml"), "targets": [],
@@ -243,10 +253,7 @@ mod tests {
             &[without, without],
         );
         // What only another package's tests need is not built with it.
-        check_workspace(
-            &[("mmy-config", &[("mmy-diag", "normal")]), ("mmy-diag", &[("tch", "dev")])],
-            &[without],
-        );
+        check_workspace(&[("mmy-config", &[("mmy-diag", "normal")]), ("mmy-diag", &[("tch", "dev")])], &[without]);
     }
 
     #[test]

@@ -4,7 +4,10 @@ use std::{fs, path::Path};
 
 use anyhow::{Context, Result};
 
-use super::{Finding, imports::{Metadata, Package}};
+use super::{
+    Finding,
+    imports::{Metadata, Package},
+};
 
 /// Checks the manifest of every package.
 pub fn check(metadata: &Metadata, root: &Path) -> Result<Vec<Finding>> {

@@ -56,7 +56,7 @@ fn check_config(source: &Source, code: &str, registered: usize, config: &str) ->
         let what = format!("the config `{config}` lets unknown keys pass: add `#[serde(deny_unknown_fields)]`");
         out.push(source.finding(at, what));
     }
-    if !source.text[begin..at].contains("///") {
+    if !["///", "#[doc"].iter().any(|it| source.text[begin..at].contains(it)) {
         out.push(source.finding(at, format!("the config `{config}` has no doc comment, which is the part's manual")));
     }
     if is_struct {

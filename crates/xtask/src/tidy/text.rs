@@ -2,7 +2,10 @@
 
 use std::path::Path;
 
-use super::{Finding, source::{Source, words}};
+use super::{
+    Finding,
+    source::{Source, words},
+};
 
 /// A file that grows past this has more than one thing in it.
 const MAX_LINES: usize = 600;
@@ -33,7 +36,9 @@ pub fn check(source: &Source) -> Vec<Finding> {
         out.extend(source.words(word).map(|at| source.finding(at, format!("`{word}`: {instead}"))));
     }
     for word in [concat!("FIX", "ME"), concat!("TO", "DO"), concat!("XX", "X")] {
-        out.extend(words(&source.text, word).map(|at| source.finding(at, format!("`{word}`: do it, or open an issue"))));
+        out.extend(
+            words(&source.text, word).map(|at| source.finding(at, format!("`{word}`: do it, or open an issue"))),
+        );
     }
     if !may_print(&source.path) {
         for word in PRINTS {
