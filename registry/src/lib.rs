@@ -42,7 +42,8 @@ mod slot;
 
 pub use entry::{Clash, Entry, check, entries, find, kinds, names};
 pub use error::BuildError;
-pub use slot::{PATH_KEY, SLOT_STRUCT, Slot};
+pub use mmy_config::{PATH_KEY, SLOT_STRUCT};
+pub use slot::Slot;
 
 #[doc(hidden)]
 pub use inventory;

@@ -2,15 +2,10 @@
 
 use std::{fmt, marker::PhantomData, sync::Arc};
 
+use mmy_config::{PATH_KEY, SLOT_STRUCT};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
 use crate::{Build, BuildError, Entry, Kind, entry, names};
-
-/// The struct name under which a [`Slot`] asks to be read. A deserializer that knows places (mmy-config's) answers it
-/// with one more entry in front, [`PATH_KEY`], so that errors found while building can still name the key.
-pub const SLOT_STRUCT: &str = "$mmy::Slot";
-/// See [`SLOT_STRUCT`]: the dotted path of the slot's table from the root.
-pub const PATH_KEY: &str = "$path";
 
 /// A place in a config that holds any registered part of kind `K`, chosen by its `type` key.
 pub struct Slot<K: Kind> {
@@ -51,12 +46,7 @@ impl<K: Kind> Slot<K> {
 
 impl<K: Kind> Clone for Slot<K> {
     fn clone(&self) -> Self {
-        Slot {
-            entry: self.entry,
-            path: self.path.clone(),
-            config: self.config.clone(),
-            values: self.values.clone(),
-        }
+        Slot { entry: self.entry, path: self.path.clone(), config: self.config.clone(), values: self.values.clone() }
     }
 }
 
