@@ -16,50 +16,26 @@ use crate::{
     suite::QUICK,
 };
 
-/// Each package and the packages of this workspace that it may look into. Imports go down only, so a package stands
-/// below all that it names. `mmy-libtorch` is open to every build script.
-const ROOMS: [(&str, &[&str]); 13] = [
-    ("mmy-diag", &[]),
-    ("mmy-libtorch", &[]),
-    ("mmy-torch", &[]),
-    ("xtask", &[]),
-    ("mmy-config", &["mmy-diag"]),
-    ("mmy-registry", &["mmy-config", "mmy-diag"]),
+/// The picture, from the top down: each package, and what stands right below it. A package may look into everything
+/// below it, however far down.
+const PICTURE: [(&str, &[&str]); 13] = [
+    ("mmy", &["mmy-engine"]),
+    ("mmy-engine", &["mmy-models", "mmy-data", "mmy-eval"]),
+    ("mmy-models", &["mmy-nn", "mmy-structures", "mmy-registry"]),
+    ("mmy-data", &["mmy-structures", "mmy-registry"]),
+    ("mmy-eval", &["mmy-structures", "mmy-registry"]),
+    ("mmy-nn", &["mmy-torch", "mmy-registry"]),
     ("mmy-structures", &["mmy-torch"]),
-    ("mmy-nn", &["mmy-torch", "mmy-registry", "mmy-config", "mmy-diag"]),
-    ("mmy-models", &["mmy-nn", "mmy-structures", "mmy-torch", "mmy-registry", "mmy-config", "mmy-diag"]),
-    ("mmy-data", &["mmy-structures", "mmy-torch", "mmy-registry", "mmy-config", "mmy-diag"]),
-    ("mmy-eval", &["mmy-structures", "mmy-torch", "mmy-registry", "mmy-config", "mmy-diag"]),
-    (
-        "mmy-engine",
-        &[
-            "mmy-models",
-            "mmy-data",
-            "mmy-eval",
-            "mmy-nn",
-            "mmy-structures",
-            "mmy-torch",
-            "mmy-registry",
-            "mmy-config",
-            "mmy-diag",
-        ],
-    ),
-    (
-        "mmy",
-        &[
-            "mmy-engine",
-            "mmy-models",
-            "mmy-data",
-            "mmy-eval",
-            "mmy-nn",
-            "mmy-structures",
-            "mmy-torch",
-            "mmy-registry",
-            "mmy-config",
-            "mmy-diag",
-        ],
-    ),
+    ("mmy-torch", &[]),
+    ("mmy-registry", &["mmy-config"]),
+    ("mmy-config", &["mmy-diag"]),
+    ("mmy-diag", &[]),
+    ("xtask", &["mmy-libtorch"]),
+    ("mmy-libtorch", &[]),
 ];
+
+/// Open to everybody, since every build script asks it where libtorch is.
+const OPEN: &str = "mmy-libtorch";
 
 /// The tests of the whole may look into everything.
 const EVERYWHERE: &str = "mmy-tests";
@@ -72,7 +48,7 @@ pub struct Package {
     pub manifest: PathBuf,
     /// Whether it has a build script.
     pub build_script: bool,
-    /// Names of what it depends on, of every kind.
+    /// Names of what it depends on, tests and build script included.
     pub dependencies: BTreeSet<String>,
 }
 
@@ -127,12 +103,10 @@ impl Metadata {
         Ok(out)
     }
 
-    /// Whether building `package` (its tests as well, when `tests`) builds `other`.
-    pub fn needs(&self, package: &str, other: &str, tests: bool) -> bool {
-        let mut queue = vec![package.to_owned()];
-        if tests {
-            queue.extend(self.members.get(package).into_iter().flat_map(|it| it.dependencies.iter().cloned()));
-        }
+    /// Whether building `package` and its tests builds `other`.
+    pub fn needs(&self, package: &str, other: &str) -> bool {
+        let own = self.members.get(package).into_iter().flat_map(|it| &it.dependencies);
+        let mut queue: Vec<_> = own.cloned().collect();
         let mut seen = BTreeSet::new();
         while let Some(name) = queue.pop() {
             if name == other {
@@ -165,23 +139,30 @@ pub fn check(metadata: &Metadata, root: &Path) -> Vec<Finding> {
             out.push(Finding { path, line, what });
         };
         let name = package.name.as_str();
-        if QUICK.contains(&name) && metadata.needs(name, "torch-sys", true) {
+        if QUICK.contains(&name) && metadata.needs(name, "torch-sys") {
             find("tch", format!("{name} needs libtorch, and its tests are to run in seconds without it"));
         }
         if name == EVERYWHERE {
             continue;
         }
-        let Some((_, may)) = ROOMS.iter().find(|it| it.0 == name) else {
+        if !PICTURE.iter().any(|it| it.0 == name) {
             find("[package]", format!("{name} has no place in the picture of crates/xtask/src/tidy/imports.rs"));
             continue;
-        };
+        }
+        let below = below(name);
         for other in package.dependencies.iter().filter(|it| metadata.members.contains_key(*it)) {
-            if other != "mmy-libtorch" && !may.contains(&other.as_str()) {
+            if other != OPEN && !below.contains(other.as_str()) {
                 find(other, format!("{name} may not look into {other}: imports go down only"));
             }
         }
     }
     out
+}
+
+/// Every package below `name` in the picture.
+fn below(name: &str) -> BTreeSet<&'static str> {
+    let right_below = PICTURE.iter().filter(|it| it.0 == name).flat_map(|it| it.1);
+    right_below.flat_map(|it| below(it).into_iter().chain([*it])).collect()
 }
 
 #[cfg(test)]
@@ -232,6 +213,7 @@ mod tests {
             &[("mmy-models", &[("mmy-data", "normal")]), ("mmy-data", &[])],
             &["mmy-models may not look into mmy-data"],
         );
+        check_workspace(&[("mmy-libtorch", &[("mmy-torch", "normal")]), ("mmy-torch", &[])], &["mmy-libtorch may not"]);
         // A test that looks up is an import as well.
         check_workspace(&[("mmy-nn", &[("mmy-models", "dev")]), ("mmy-models", &[])], &["mmy-nn may not look into"]);
         check_workspace(&[("xtask", &[("mmy-diag", "normal")]), ("mmy-diag", &[])], &["xtask may not look into"]);
@@ -257,10 +239,12 @@ mod tests {
     }
 
     #[test]
-    fn the_picture_has_no_cycle() {
-        let place = |name: &str| ROOMS.iter().position(|it| it.0 == name).unwrap();
-        for (name, may) in ROOMS {
-            assert!(may.iter().all(|it| place(it) < place(name)), "{name}");
+    fn the_picture_goes_down() {
+        let place = |name: &str| PICTURE.iter().position(|it| it.0 == name).unwrap();
+        for (name, right_below) in PICTURE {
+            assert!(right_below.iter().all(|it| place(name) < place(it)), "{name}");
         }
+        assert!(below("mmy-engine").contains("mmy-diag"));
+        assert!(!below("mmy-models").contains("mmy-data"));
     }
 }

@@ -17,7 +17,7 @@ pub fn check(metadata: &Metadata, root: &Path) -> Result<Vec<Finding>> {
         let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
         let path = path.strip_prefix(root).unwrap_or(path);
         let mut found = check_text(&package.name, &text);
-        if metadata.needs(&package.name, "torch-sys", true) && !has_run_path(package) {
+        if metadata.needs(&package.name, "torch-sys") && !has_run_path(package) {
             found.push((1, RUN_PATH.to_owned()));
         }
         out.extend(found.into_iter().map(|(line, what)| Finding { path: path.to_owned(), line, what }));

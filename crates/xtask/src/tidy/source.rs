@@ -89,7 +89,7 @@ fn blank(text: &str) -> String {
             b'/' if rest.starts_with(b"//") => rest.iter().position(|it| *it == b'\n').unwrap_or(rest.len()),
             b'/' if rest.starts_with(b"/*") => block_comment(rest),
             b'"' => string(rest),
-            b'r' if !inside_name(bytes, at) => raw_string(rest).unwrap_or(0),
+            b'r' if begins_literal(bytes, at) => raw_string(rest).unwrap_or(0),
             b'\'' => character(rest),
             _ => 0,
         };
@@ -110,11 +110,14 @@ fn blank(text: &str) -> String {
     String::from_utf8(out).unwrap_or_else(|_| " ".repeat(text.len()))
 }
 
-fn inside_name(bytes: &[u8], at: usize) -> bool {
-    // `br"…"` is a raw string as well, and `for"` cannot occur.
-    let before = |n: usize| at.checked_sub(n).map(|it| bytes[it]);
-    let named = |it: Option<u8>| it.is_some_and(|it| it.is_ascii_alphanumeric() || it == b'_');
-    named(before(1)) && !(before(1) == Some(b'b') && !named(before(2)))
+/// Whether the `r` at `at` begins a literal: it ends no name, save the `b` of a raw byte string.
+fn begins_literal(bytes: &[u8], at: usize) -> bool {
+    let is_name = |it: &u8| it.is_ascii_alphanumeric() || *it == b'_';
+    match &bytes[..at] {
+        [.., before, b'b'] => !is_name(before),
+        [b'b'] | [] => true,
+        [.., before] => !is_name(before),
+    }
 }
 
 fn block_comment(rest: &[u8]) -> usize {
