@@ -12,13 +12,14 @@
 
 namespace {
 
-const mmy::DepthwiseKernels& kernels() {
+// The best kernels that the processor runs, but none above `limit`: 0 the baseline, 1 AVX2, 2 AVX-512.
+const mmy::DepthwiseKernels& kernels(int limit) {
 #if defined(__x86_64__)
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+  if (limit >= 2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {
     return mmy::depthwise_avx512;
   }
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
+  if (limit >= 1 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
     return mmy::depthwise_avx2;
   }
 #endif
@@ -36,6 +37,7 @@ char* mmy_depthwise_grads(
     const at::Tensor* grad,
     int64_t kernel,
     int64_t padding,
+    int limit,
     at::Tensor** weight_grad,
     at::Tensor** bias_grad) {
   return mmy::guarded([&] {
@@ -59,7 +61,7 @@ char* mmy_depthwise_grads(
     const int64_t pictures = x.size(0), channels = x.size(1), taps = kernel * kernel;
     const mmy::Depthwise shape{
         channels, x.size(2), x.size(3), g.size(2), g.size(3), kernel, padding};
-    const auto& all = kernels();
+    const auto& all = kernels(limit);
     const auto run = x.scalar_type() == at::kFloat ? all.float32 : all.bfloat16;
     const int64_t width = all.width, blocks = (channels + width - 1) / width;
 

@@ -100,7 +100,7 @@ impl Function for DepthwiseConv2d {
         if !ctx.needs_input_grad(1) && !ctx.needs_input_grad(2) {
             return Ok(vec![input, None, None].into_iter().take(saved.len()).collect());
         }
-        let (weight_grad, bias_grad) = grads_of(x, g, weight.size()[2], self.padding)?;
+        let (weight_grad, bias_grad) = grads_of(x, g, weight.size()[2], self.padding, Level::Avx512)?;
         let mut found = vec![input, Some(weight_grad.f_to_kind(weight.f_kind()?)?)];
         if let [bias] = bias {
             found.push(Some(bias_grad.f_to_kind(bias.f_kind()?)?));
@@ -137,16 +137,68 @@ impl DepthwiseConv2d {
     }
 }
 
+/// The highest instruction set that may be used; the processor may have less.
+#[derive(Clone, Copy, Debug)]
+enum Level {
+    #[cfg(test)]
+    Baseline = 0,
+    #[cfg(test)]
+    Avx2 = 1,
+    Avx512 = 2,
+}
+
 /// The gradients of weight, C×1×K×K, and bias, C, in float.
-fn grads_of(x: &Tensor, g: &Tensor, kernel: i64, padding: i64) -> Result<(Tensor, Tensor), Error> {
+fn grads_of(x: &Tensor, g: &Tensor, kernel: i64, padding: i64, level: Level) -> Result<(Tensor, Tensor), Error> {
     let g = to_memory_format(&g.f_to_kind(x.f_kind()?)?, MemoryFormat::ChannelsLast)?;
     let (mut weight, mut bias) = (std::ptr::null_mut(), std::ptr::null_mut());
     // SAFETY: both tensors live through the call, which checks their shapes, kinds and formats before it reads them and
     // writes two pointers to our stack.
     unsafe {
-        ffi::check(ffi::mmy_depthwise_grads(x.as_ptr(), g.as_ptr(), kernel, padding, &mut weight, &mut bias))?;
+        ffi::check(ffi::mmy_depthwise_grads(
+            x.as_ptr(),
+            g.as_ptr(),
+            kernel,
+            padding,
+            level as i32,
+            &mut weight,
+            &mut bias,
+        ))?;
     }
     // SAFETY: on success both are new tensors that are ours.
     let (weight, bias) = unsafe { (ffi::adopt(weight), ffi::adopt(bias)) };
     Ok((weight.unwrap_or_default(), bias.unwrap_or_default()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the tests of the whole convolution cannot reach: the kernels that this processor would not choose.
+    #[test]
+    fn instruction_sets_agree() -> Result<(), Error> {
+        let opts = (Kind::Double, Device::Cpu);
+        for (channels, kernel, padding) in [(37, 7, 3), (24, 5, 0), (16, 3, 1), (3, 7, 5)] {
+            let side = 11 + 2 * padding - kernel + 1;
+            let make = |size: [i64; 4]| {
+                let values = Tensor::arange(size.iter().product::<i64>(), opts).sin().reshape(size);
+                to_memory_format(&values, MemoryFormat::ChannelsLast)
+            };
+            let (x, g) = (make([2, channels, 11, 11])?, make([2, channels, side, side])?);
+            for kind in [Kind::Float, Kind::BFloat16] {
+                let (x, g) = (x.to_kind(kind), g.to_kind(kind));
+                let weight = Tensor::zeros([channels, 1, kernel, kernel], opts).set_requires_grad(true);
+                let bias = Tensor::zeros([channels], opts).set_requires_grad(true);
+                let y = plain(&x.to_kind(Kind::Double), &weight, Some(&bias), 1, padding)?;
+                let expect = grad(&[y], &[&weight, &bias], &[Some(g.to_kind(Kind::Double))], Graph::Free)?;
+                for level in [Level::Baseline, Level::Avx2, Level::Avx512] {
+                    let found = grads_of(&x, &g, kernel, padding, level)?;
+                    for (found, expect) in [found.0, found.1].iter().zip(expect.iter().flatten()) {
+                        let near = found.to_kind(Kind::Double).allclose(expect, 1e-5, 1e-5, false);
+                        assert!(near, "{level:?} {kind:?} {channels} {kernel} {padding}");
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
 }

@@ -122,6 +122,7 @@ unsafe extern "C" {
         grad: *const C_tensor,
         kernel: i64,
         padding: i64,
+        limit: c_int,
         weight_grad: *mut *mut C_tensor,
         bias_grad: *mut *mut C_tensor,
     ) -> Message;
