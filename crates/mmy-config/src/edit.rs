@@ -60,7 +60,7 @@ fn walk(
         node.edits.push(Edit { path: path[at..].to_vec(), op });
         return Ok(());
     }
-    let Some(step) = path.get(at) else { return finish(node, op, out) };
+    let Some(step) = path.get(at) else { return finish(node, op, state, out) };
     let here = || path[..at].iter().map(|it| it.name.as_str()).collect::<Vec<_>>().join(".");
     let target = |title: String| Diagnostic::new(Code::OverrideTarget, title).primary(step.loc.clone(), "");
     let last = at + 1 == path.len();
@@ -111,10 +111,10 @@ fn walk(
     }
 }
 
-fn finish(node: &mut Node, op: Op, out: &mut Vec<Diagnostic>) -> Result<(), Box<Diagnostic>> {
+fn finish(node: &mut Node, op: Op, state: State, out: &mut Vec<Diagnostic>) -> Result<(), Box<Diagnostic>> {
     match op {
         Op::Set(value) => {
-            *node = merge::two(std::mem::take(node), value, out);
+            *node = merge::two(std::mem::take(node), value, state, out);
             Ok(())
         }
         Op::Append(Node { kind: NodeKind::List(more), .. }) if matches!(node.kind, NodeKind::List(_)) => {

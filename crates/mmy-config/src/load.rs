@@ -6,7 +6,7 @@ use std::{
 };
 
 use figment::Source;
-use mmy_diag::{Code, Diagnostic, Loc, Report, Severity, Sources, nearest};
+use mmy_diag::{Code, Diagnostic, Loc, Report, Severity, Sources};
 
 use crate::{
     Node,
@@ -89,8 +89,8 @@ fn run(options: &Options, read: impl FnOnce(&mut Files)) -> Result<Loaded, Repor
     if !is_fatal(&out) {
         // What is missing from an unreadable file would be reported again by everything that refers to it.
         let positions: Vec<_> = (0..layers.len()).collect();
-        let mut tree = merge::all(&layers.iter().collect::<Vec<_>>(), &positions, &mut out);
-        shadows(&tree, &mut out);
+        let mut tree = merge::all(&layers.iter().collect::<Vec<_>>(), &positions, State::Merged, &mut out);
+        variables(&tree, &mut out);
         for edit in edits(options, &mut sources, &mut out) {
             let edit = with_vars(edit, &tree);
             edit::apply(&mut tree, edit, State::Merged, &mut out);
@@ -151,8 +151,12 @@ fn with_vars(mut edit: Edit, tree: &Node) -> Edit {
     edit
 }
 
-/// A variable with the name of a key at the root hides that key from expressions and `--set`.
-fn shadows(tree: &Node, out: &mut Vec<Diagnostic>) {
+/// Variables live in a table, and one with the name of a key at the root hides that key from expressions and `--set`.
+fn variables(tree: &Node, out: &mut Vec<Diagnostic>) {
+    if let Some(vars) = tree.child("vars").filter(|it| !it.is_map()) {
+        let title = format!("`vars` must be a table of variables, not {}", vars.kind.describe());
+        out.push(Diagnostic::new(Code::WrongType, title).primary(vars.loc().cloned(), ""));
+    }
     for (name, variable) in tree.child("vars").map(Node::entries).unwrap_or_default() {
         if let Some(key) = tree.child(name) {
             let title = format!("the variable `{name}` has the name of a key at the root");
@@ -206,11 +210,6 @@ impl Loaded {
     /// Adds the `_base_` chain that leads to the file of a finding.
     pub fn with_trail(&self, finding: Diagnostic) -> Diagnostic {
         trail(finding, &self.sources, &self.named_by)
-    }
-
-    /// The name nearest to `name` among the keys of the table at `path`.
-    pub fn nearest_key(&self, path: &str, name: &str) -> Option<&str> {
-        nearest(name, self.get(path)?.keys())
     }
 }
 

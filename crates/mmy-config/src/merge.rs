@@ -14,7 +14,7 @@ use mmy_diag::{Code, Diagnostic};
 
 use crate::{
     Node, NodeKind,
-    edit::{Edit, Op, join},
+    edit::{Edit, Op, State, join},
     template,
 };
 
@@ -59,8 +59,8 @@ fn value(node: &Node) -> Value {
     }
 }
 
-/// The one tree that `layers` make, lowest first. Warnings and clashes go to `out`.
-pub(crate) fn all(layers: &[&Layer], positions: &[usize], out: &mut Vec<Diagnostic>) -> Node {
+/// The one tree that `layers` make, lowest first; `positions` are theirs in the list of all layers. Warnings and clashes go to `out`.
+pub(crate) fn all(layers: &[&Layer], positions: &[usize], state: State, out: &mut Vec<Diagnostic>) -> Node {
     let mut layers: Vec<Layer> = layers.iter().map(|&it| it.clone()).collect();
     for upper in 0..layers.len() {
         let mut tree = std::mem::take(&mut layers[upper].tree);
@@ -83,7 +83,7 @@ pub(crate) fn all(layers: &[&Layer], positions: &[usize], out: &mut Vec<Diagnost
     let trees: Vec<_> = layers.iter().map(|it| &it.tree).enumerate().collect();
     // What clashes needs no second finding about how it was merged.
     let mut warnings = Vec::new();
-    let tree = build(&Value::from(merged), &trees, &winner, "", &mut warnings);
+    let tree = build(&Value::from(merged), &trees, &Merge { winner: &winner, state }, "", &mut warnings);
     if !clashes {
         out.append(&mut warnings);
     }
@@ -91,7 +91,7 @@ pub(crate) fn all(layers: &[&Layer], positions: &[usize], out: &mut Vec<Diagnost
 }
 
 /// `upper` over `lower`.
-pub(crate) fn two(lower: Node, upper: Node, out: &mut Vec<Diagnostic>) -> Node {
+pub(crate) fn two(lower: Node, upper: Node, state: State, out: &mut Vec<Diagnostic>) -> Node {
     // Under a key of their own, so that either may be something else than a table.
     let layer = |name: &str, node: Node, ancestors: &[usize]| Layer {
         source: Source::Custom(name.to_owned()),
@@ -100,7 +100,7 @@ pub(crate) fn two(lower: Node, upper: Node, out: &mut Vec<Diagnostic>) -> Node {
         ancestors: ancestors.iter().copied().collect(),
     };
     let (lower, upper) = (layer("lower", lower, &[]), layer("upper", upper, &[0]));
-    all(&[&lower, &upper], &[0, 1], out).remove("it").unwrap_or_default()
+    all(&[&lower, &upper], &[0, 1], state, out).remove("it").unwrap_or_default()
 }
 
 /// Takes every `_delete_` out of `tree` and what it means out of the layers that it builds on.
@@ -183,18 +183,25 @@ fn clashes(path: &str, here: &[(usize, &Layer, &Node)], out: &mut Vec<Diagnostic
     }
 }
 
-fn build(
-    merged: &Value,
-    here: &[(usize, &Node)],
-    winner: &dyn Fn(&Value) -> Option<usize>,
-    path: &str,
-    out: &mut Vec<Diagnostic>,
-) -> Node {
+struct Merge<'a> {
+    /// The layer that figment took a value from.
+    winner: &'a dyn Fn(&Value) -> Option<usize>,
+    state: State,
+}
+
+impl Merge<'_> {
+    /// Whether a value is an expression; once resolved, braces are only text.
+    fn is_late(&self, node: &Node) -> bool {
+        self.state == State::Merged && template::is_late(node)
+    }
+}
+
+fn build(merged: &Value, here: &[(usize, &Node)], how: &Merge<'_>, path: &str, out: &mut Vec<Diagnostic>) -> Node {
     let Value::Dict(_, dict) = merged else {
-        let won = winner(merged).and_then(|at| here.iter().position(|(layer, _)| *layer == at));
+        let won = (how.winner)(merged).and_then(|at| here.iter().position(|(layer, _)| *layer == at));
         let at = won.unwrap_or(here.len() - 1);
         let mut node = here[at].1.clone();
-        if let Some((_, table)) = here[..at].last().filter(|(_, it)| it.is_map() && !template::is_late(&node)) {
+        if let Some((_, table)) = here[..at].last().filter(|(_, it)| it.is_map() && !how.is_late(&node)) {
             let title = format!("{} takes the place of the table `{path}`", node.kind.describe());
             let finding = Diagnostic::new(Code::ValueOverTable, title).primary(node.loc().cloned(), "this value");
             out.push(finding.note(table.loc().cloned(), "the table is here"));
@@ -211,13 +218,13 @@ fn build(
     for key in tables.iter().flat_map(|(_, it)| it.keys()) {
         if let (None, Some(value)) = (node.child(key), dict.get(key)) {
             let here: Vec<_> = tables.iter().filter_map(|(at, it)| Some((*at, it.child(key)?))).collect();
-            node.insert(key, build(value, &here, winner, &join(path, key), out));
+            node.insert(key, build(value, &here, how, &join(path, key), out));
         }
     }
     // Edits of merged tables come from overrides, and are the business of the highest.
     node.edits = tables.iter().flat_map(|(_, it)| it.edits.clone()).collect();
     let Some(((_, lower), rest)) = below.split_last() else { return node };
-    if template::is_late(lower) {
+    if how.is_late(lower) {
         let mut late = (*lower).clone();
         inherit(&mut late, rest);
         late.key = node.key.clone();

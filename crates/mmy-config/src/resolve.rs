@@ -10,11 +10,12 @@ use std::{
 };
 
 use minijinja::{Environment, ErrorKind, UndefinedBehavior, Value, value::ValueKind};
-use mmy_diag::{Code, Diagnostic, Loc, Sources, nearest};
+use mmy_diag::{Code, Diagnostic, Loc, Sources};
 
 use crate::{
     Node, NodeKind,
     edit::{self, Edit, Op, State, waits},
+    fault::{cycle, describe, is_undefined, message, unknown},
     merge::{self, Layer},
     scope::{Item, Scope},
     template::{self, Part},
@@ -40,12 +41,13 @@ pub(crate) enum Tree {
 /// How deep expressions may refer to expressions, so that no config can exhaust the stack.
 const DEEPEST: usize = 64;
 
-type Key = (Tree, Vec<String>);
+/// What identifies an expression.
+pub(crate) type Key = (Tree, Vec<String>);
 
 /// An expression that is being computed.
-struct Frame {
-    key: Key,
-    loc: Option<Loc>,
+pub(crate) struct Frame {
+    pub key: Key,
+    pub loc: Option<Loc>,
     /// Names that were looked up in vain, with the names that exist there.
     missed: Vec<(String, Vec<String>)>,
     /// Whether something that it refers to is at fault already.
@@ -119,7 +121,7 @@ impl Resolver {
         let walk = |root: &Node| path.iter().try_fold(root, |node, step| node.child(step)).map(then);
         match tree {
             Tree::Final => walk(&self.tree),
-            _ => walk(&*self.bases(tree)),
+            _ => walk(&self.bases(tree)),
         }
     }
 
@@ -134,7 +136,7 @@ impl Resolver {
         let positions: Vec<_> = (0..self.layers.len()).filter(wanted).collect();
         let layers: Vec<_> = positions.iter().map(|&it| &self.layers[it]).collect();
         // The same layers were merged before, and all that is wrong with them was said.
-        let node = Arc::new(merge::all(&layers, &positions, &mut Vec::new()));
+        let node = Arc::new(merge::all(&layers, &positions, State::Merged, &mut Vec::new()));
         self.work().bases.insert(tree, node.clone());
         node
     }
@@ -146,10 +148,10 @@ impl Resolver {
             NodeKind::List(_) | NodeKind::Map(_) => None,
             _ => Some(node.clone()),
         })?;
-        if let (Tree::Final, [first, name, ..]) = (tree, &path[..]) {
-            if first == "vars" {
-                self.work().used.insert(name.clone());
-            }
+        if let (Tree::Final, [first, name, ..]) = (tree, &path[..])
+            && first == "vars"
+        {
+            self.work().used.insert(name.clone());
         }
         let Some(node) = node else { return Some(Value::from_object(Scope { resolver: self.clone(), tree, path })) };
         Some(match self.resolve(tree, &mut path.clone(), &node) {
@@ -174,6 +176,11 @@ impl Resolver {
         if let Some(frame) = self.work().stack.last_mut() {
             frame.faulty = true;
         }
+    }
+
+    /// A finding.
+    pub fn report(&self, finding: Diagnostic) {
+        self.work().out.push(finding);
     }
 
     /// A finding about the expression at work.
@@ -247,7 +254,7 @@ impl Resolver {
                             Ok(Some(child)) => out.push(child),
                             Ok(None) => {
                                 faulty = true;
-                                self.work().out.push(
+                                self.report(
                                     Diagnostic::new(Code::ExpressionFails, "an element of a list cannot be none")
                                         .primary(child.value.clone(), "this is none")
                                         .help("splice a list that may be empty: \"{{ *([x] if condition else []) }}\""),
@@ -304,7 +311,7 @@ impl Resolver {
             other => {
                 let found = other.map_or("none", |it| it.kind.describe());
                 let title = format!("only a list can be spliced, and this is {found}");
-                self.work().out.push(Diagnostic::new(Code::BadSplice, title).primary(node.value.clone(), ""));
+                self.report(Diagnostic::new(Code::BadSplice, title).primary(node.value.clone(), ""));
                 Err(Faulty)
             }
         }
@@ -314,7 +321,7 @@ impl Resolver {
         if template::splice(text).is_some() {
             let title = "`{{ *… }}` splices into a list, and this is no element of one";
             let finding = Diagnostic::new(Code::BadSplice, title).primary(node.value.clone(), "");
-            self.work().out.push(finding.help("remove the `*`, or put it in brackets: [\"{{ *list }}\"]"));
+            self.report(finding.help("remove the `*`, or put it in brackets: [\"{{ *list }}\"]"));
             return Err(Faulty);
         }
         if let Some((source, range)) = template::whole(text) {
@@ -324,7 +331,7 @@ impl Resolver {
         let parts = template::parts(text).map_err(|range| {
             let loc = self.inside(node, range);
             let finding = Diagnostic::new(Code::ExpressionSyntax, "this `{{` is never closed").primary(loc, "");
-            self.work().out.push(finding.help("end it with `}}`; plain text with braces is written {{ '{{' }}"));
+            self.report(finding.help("end it with `}}`; plain text with braces is written {{ '{{' }}"));
             Faulty
         })?;
         let mut out = String::new();
@@ -338,7 +345,7 @@ impl Resolver {
                         kind => {
                             let title = format!("{} cannot be put into text", describe(kind));
                             let loc = self.inside(node, range);
-                            self.work().out.push(Diagnostic::new(Code::ExpressionFails, title).primary(loc, ""));
+                            self.report(Diagnostic::new(Code::ExpressionFails, title).primary(loc, ""));
                             return Err(Faulty);
                         }
                     }
@@ -359,7 +366,7 @@ impl Resolver {
             let loc = error.range().filter(|it| !it.is_empty()).map(|it| start + it.start..start + it.end);
             let loc = loc.and_then(|it| self.inside(node, it)).or(whole.clone());
             let title = format!("this expression cannot be read: {}", message(&error));
-            self.work().out.push(Diagnostic::new(Code::ExpressionSyntax, title).primary(loc, ""));
+            self.report(Diagnostic::new(Code::ExpressionSyntax, title).primary(loc, ""));
             Faulty
         })?;
         if let Some(frame) = self.work().stack.last_mut() {
@@ -388,67 +395,8 @@ impl Resolver {
             (Ok(_), Some((name, known))) => unknown(name, known),
             (Ok(_), None) => Diagnostic::new(Code::ExpressionFails, "this expression has no value"),
         };
-        self.work().out.push(finding.primary(whole, ""));
+        self.report(finding.primary(whole, ""));
         Err(Faulty)
-    }
-
-    /// Turns the value of an expression into a node at the place of `at`.
-    fn node(self: &Arc<Self>, value: &Value, at: &Node) -> Resolved {
-        let node = self.convert(value, at.value.as_ref())?;
-        // Without this, an alias would point to where its target was written.
-        let (key, value, overridden) = (at.key.clone(), at.value.clone(), at.overridden.clone());
-        Ok(node.map(|it| Node { key, value, overridden, ..it }))
-    }
-
-    /// Parts of an aliased value keep the places where they were written; what an expression made is at `loc`.
-    fn convert(self: &Arc<Self>, value: &Value, loc: Option<&Loc>) -> Resolved {
-        let refuse = |title: String| {
-            self.work().out.push(Diagnostic::new(Code::ExpressionFails, title).primary(loc.cloned(), ""));
-            Err(Faulty)
-        };
-        if let Some(item) = value.downcast_object_ref::<Item>() {
-            return Ok(Some((*item.0).clone()));
-        }
-        if let Some(scope) = value.downcast_object_ref::<Scope>() {
-            let raw = self.raw(scope.tree, &scope.path, Node::clone).unwrap_or_default();
-            return self.resolve(scope.tree, &mut scope.path.clone(), &raw);
-        }
-        let kind = match value.kind() {
-            ValueKind::None => return Ok(None),
-            ValueKind::Bool => NodeKind::Bool(value.is_true()),
-            ValueKind::Number if value.is_integer() => match i64::try_from(value.clone()) {
-                Ok(it) => NodeKind::Int(it),
-                Err(_) => return refuse(format!("the whole number {value} does not fit into 64 bits")),
-            },
-            ValueKind::Number => NodeKind::Float(f64::try_from(value.clone()).unwrap_or(f64::NAN)),
-            ValueKind::String => NodeKind::Str(value.to_string()),
-            ValueKind::Seq | ValueKind::Iterable => {
-                let Ok(items) = value.try_iter() else { return refuse("this list cannot be read".to_owned()) };
-                let mut out = Vec::new();
-                for item in items.checked() {
-                    let Ok(item) = item else { return refuse("this list cannot be read".to_owned()) };
-                    match self.convert(&item, loc)? {
-                        Some(node) => out.push(node),
-                        None => return refuse("an element of this list is none".to_owned()),
-                    }
-                }
-                NodeKind::List(out)
-            }
-            ValueKind::Map => {
-                let Ok(keys) = value.try_iter() else { return refuse("this table cannot be read".to_owned()) };
-                let mut out = Vec::new();
-                for key in keys {
-                    let Some(name) = key.as_str() else {
-                        return refuse(format!("the keys of a table are text, and {key} is none"));
-                    };
-                    let Ok(child) = value.get_item(&key) else { continue };
-                    out.extend(self.convert(&child, loc)?.map(|it| (name.to_owned(), it)));
-                }
-                NodeKind::Map(out)
-            }
-            kind => return refuse(format!("{} is no value of a config", describe(kind))),
-        };
-        Ok(Some(Node::new(kind, loc.cloned())))
     }
 
     /// The place of a stretch of the text of a node. Where the text is escaped, that is all of it.
@@ -460,66 +408,5 @@ impl Resolver {
             _ => return Some(loc.clone()),
         };
         Some(Loc::new(loc.file, offset + range.start..offset + range.end))
-    }
-}
-
-fn cycle(frames: &[Frame]) -> Diagnostic {
-    let name = |frame: &Frame| {
-        let path: Vec<_> = frame.key.1.iter().filter(|it| !it.starts_with('\u{1}')).map(String::as_str).collect();
-        format!("`{}`", path.join("."))
-    };
-    let mut chain: Vec<_> = frames.iter().map(name).collect();
-    chain.extend(chain.first().cloned());
-    let title = if frames.len() == 1 {
-        "an expression refers to itself"
-    } else {
-        "expressions refer to each other in a circle"
-    };
-    let last = frames.last().and_then(|it| it.loc.clone());
-    let mut finding = Diagnostic::new(Code::ReferenceCycle, title).primary(last, "this closes the circle");
-    for frame in &frames[..frames.len().saturating_sub(1)] {
-        finding = finding.note(frame.loc.clone(), "through this");
-    }
-    finding = finding.trail(chain.join(" → "));
-    match chain.as_slice() {
-        // An expression that means to change what a base says.
-        [own, _] => finding.help(format!("the value that a base gives is called `_base_.{}`", own.trim_matches('`'))),
-        _ => finding,
-    }
-}
-
-fn unknown(name: &str, known: &[String]) -> Diagnostic {
-    let (table, key) = name.rsplit_once('.').unwrap_or(("", name));
-    let title = match table {
-        "" => format!("there is no variable and no key `{key}`"),
-        _ => format!("`{table}` has no `{key}`"),
-    };
-    let finding = Diagnostic::new(Code::UnknownReference, title);
-    match nearest(key, known.iter().map(String::as_str)) {
-        Some(near) => finding.help(format!("did you mean `{near}`?")),
-        None if known.is_empty() => finding,
-        None => finding.help(format!("known: {}", known.join(", "))),
-    }
-}
-
-/// Whether an expression failed since a name in it means nothing.
-fn is_undefined(error: &minijinja::Error) -> bool {
-    // An operator names only the kinds of its operands.
-    error.kind() == ErrorKind::UndefinedError || error.detail().is_some_and(|it| it.contains("undefined"))
-}
-
-fn message(error: &minijinja::Error) -> String {
-    error.detail().map_or_else(|| error.kind().to_string(), str::to_owned)
-}
-
-fn describe(kind: ValueKind) -> &'static str {
-    match kind {
-        ValueKind::None => "none",
-        ValueKind::Seq | ValueKind::Iterable => "a list",
-        ValueKind::Map => "a table",
-        ValueKind::Bool => "a boolean",
-        ValueKind::Number => "a number",
-        ValueKind::String => "text",
-        _ => "this",
     }
 }

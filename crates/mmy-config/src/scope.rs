@@ -86,7 +86,8 @@ impl Object for Scope {
 
     fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
         let step = step(key)?;
-        let under = |first: &[String]| self.resolver.see(self.tree, [first, &self.path, &[step.clone()]].concat());
+        let under =
+            |first: &[String]| self.resolver.see(self.tree, [first, &self.path, std::slice::from_ref(&step)].concat());
         let variable = if self.path.is_empty() { under(&["vars".into()]) } else { None };
         variable.or_else(|| under(&[])).or_else(|| {
             let known = self.node(|it| it.keys().map(str::to_owned).collect()).unwrap_or_default();

@@ -80,7 +80,8 @@ pub(crate) fn is_late(node: &Node) -> bool {
 
 /// Writes plain text such that reading it again gives the same text.
 pub(crate) fn escape(text: &str) -> String {
-    text.replace("{{", "{{ '{{' }}")
+    // Blanks around a whole expression do not count, so that here they have to be inside.
+    if text.trim() == "{{" { format!("{{{{ '{text}' }}}}") } else { text.replace("{{", "{{ '{{' }}") }
 }
 
 #[cfg(test)]
@@ -114,6 +115,7 @@ mod tests {
 
     #[test]
     fn escaped_text_reads_back() {
+        assert_eq!(whole(&escape(" {{")).map(|it| it.0), Some(" ' {{' ".into()));
         for text in ["{{", "a {{ b }} c", "{{{", "{{{{", "}}"] {
             let back: String = parts(&escape(text))
                 .unwrap()

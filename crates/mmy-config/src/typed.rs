@@ -141,13 +141,13 @@ fn advice(node: Option<&Node>, expected: &str, loaded: &Loaded) -> Option<String
 
 /// The whole numbers that an integer type holds.
 fn range(expected: &str) -> Option<String> {
-    let (low, high) = match expected {
+    let (low, high): (i64, i64) = match expected {
         "u8" => (0, u8::MAX.into()),
         "u16" => (0, u16::MAX.into()),
         "u32" => (0, u32::MAX.into()),
         "i8" => (i8::MIN.into(), i8::MAX.into()),
         "i16" => (i16::MIN.into(), i16::MAX.into()),
-        "i32" => (i32::MIN.into(), i64::from(i32::MAX)),
+        "i32" => (i64::from(i32::MIN), i32::MAX.into()),
         "u64" | "usize" => return Some("zero or more".to_owned()),
         _ => return None,
     };

@@ -62,3 +62,33 @@ fn depth_is_bounded() {
     let expression = format!("x = \"{{{{ {}1{} }}}}\"", "(".repeat(5_000), ")".repeat(5_000));
     assert!(show(&expression, &[], &[]).starts_with("error[E0120]"));
 }
+
+#[test]
+fn names_may_be_missing_on_purpose() {
+    check("a = \"{{ x is defined }}\"\nb = \"{{ x | default(3) }}\"", &[], "a = false\nb = 3");
+    check("[vars]\nn = 2\n[t]\na = \"{{ vars.n }}\"\nb = \"{{ t.c or n }}\"\nc = 0", &[], "[t]\na = 2\nb = 2\nc = 0");
+}
+
+/// Each value knows its own place and those of the values that it took the place of.
+#[test]
+fn values_keep_their_history() {
+    let options = Options {
+        set: vec!["lr=0.4".into(), "lr=0.5".into()],
+        env: [("MMY__LR".to_owned(), "0.3".to_owned())].into(),
+        defaults: Some("lr = 0.1".into()),
+    };
+    let loaded = load_str(
+        "c.toml",
+        "x = 1\nlr = \"{{ _base_.lr * 2 }}\"\n[vars]\nused = 1\nidle = 2\n[t]\na = \"{{ used }}\"",
+        &options,
+    )
+    .expect("a good config");
+    let lr = loaded.get("lr").expect("set above");
+    let places: Vec<_> = lr.overridden.iter().chain(&lr.value).map(|it| loaded.sources.show(it)).collect();
+    assert_eq!(places, ["built-in defaults:1:6", "c.toml:2:6", "environment:1:9", "--set:1:4", "--set:1:4"]);
+    assert_eq!((lr.as_f64(), loaded.get("t.a").and_then(|it| it.as_int())), (Some(0.5), Some(1)));
+    assert_eq!(
+        (loaded.used_vars.as_slice(), loaded.get("vars.idle").is_some()),
+        (["used".to_owned()].as_slice(), true)
+    );
+}
