@@ -68,7 +68,7 @@ impl Libtorch {
     }
 }
 
-/// Why there is no libtorch to build against. Its text ends with what to do.
+/// Why there is no libtorch to build against. Its text is [`Error::found`] and [`Error::mend`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Error {
     /// No variable is set and `/usr/lib` has none.
@@ -95,50 +95,51 @@ pub enum Error {
     Python(String),
 }
 
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const SETUP: &str = "run `cargo xtask setup` once";
-        // Only the place that the set-up fills can be mended by it.
-        let mend = |dir: &Path| {
-            if dir.ends_with(DEFAULT_DIR) {
-                SETUP.to_owned()
-            } else {
-                format!("set LIBTORCH to the folder of libtorch {VERSION}, or unset it and {SETUP}")
-            }
-        };
+impl Error {
+    /// What was found.
+    pub fn found(&self) -> String {
         match self {
-            Error::Unset => write!(
-                f,
-                "LIBTORCH is not set, so cargo did not read this checkout's `.cargo/config.toml`: run cargo from inside \
-                 the checkout, and {SETUP}"
-            ),
-            Error::Relative(dir) => {
-                write!(f, "LIBTORCH is `{}`, which is not an absolute path: set it to the whole path", dir.display())
-            }
-            Error::Absent(dir) if dir.ends_with(DEFAULT_DIR) => {
-                write!(f, "libtorch is not here yet: {SETUP} (it goes to {})", dir.display())
-            }
-            Error::Absent(dir) => {
-                write!(f, "there is no libtorch in {}: {}", dir.display(), mend(dir))
-            }
+            Error::Unset => "LIBTORCH is not set, so cargo did not read the checkout's `.cargo/config.toml`".to_owned(),
+            Error::Relative(dir) => format!("LIBTORCH is `{}`, which is not an absolute path", dir.display()),
+            Error::Absent(dir) if is_default(dir) => format!("libtorch is not in {} yet", dir.display()),
+            Error::Absent(dir) => format!("there is no libtorch in {}", dir.display()),
             Error::Incomplete { dir, missing } => {
-                write!(
-                    f,
-                    "libtorch in {} is incomplete, {} is missing: {}",
-                    dir.display(),
-                    missing.display(),
-                    mend(dir)
-                )
+                format!("libtorch in {} is incomplete, {} is missing", dir.display(), missing.display())
             }
             Error::Version { dir, found } => {
-                write!(f, "libtorch in {} is {found}, and {VERSION} is needed: {}", dir.display(), mend(dir))
+                format!("libtorch in {} is {found}, and {VERSION} is needed", dir.display())
             }
-            Error::Python(why) => write!(
-                f,
-                "LIBTORCH_USE_PYTORCH is set, but {why}: install torch=={VERSION} for that Python, or unset \
-                 LIBTORCH_USE_PYTORCH and {SETUP}"
-            ),
+            Error::Python(why) => format!("LIBTORCH_USE_PYTORCH is set, but {why}"),
         }
+    }
+
+    /// What to do about it.
+    pub fn mend(&self) -> String {
+        const SETUP: &str = "run `cargo xtask setup` once";
+        match self {
+            Error::Unset => format!("run cargo from inside the checkout, and {SETUP}"),
+            Error::Relative(_) => "set LIBTORCH to the whole path".to_owned(),
+            // Only the place that the set-up fills can be mended by it.
+            Error::Absent(dir) | Error::Incomplete { dir, .. } | Error::Version { dir, .. } if is_default(dir) => {
+                SETUP.to_owned()
+            }
+            Error::Absent(_) | Error::Incomplete { .. } | Error::Version { .. } => {
+                format!("set LIBTORCH to the folder of libtorch {VERSION}, or unset it and {SETUP}")
+            }
+            Error::Python(_) => {
+                format!("install torch=={VERSION} for that Python, or unset LIBTORCH_USE_PYTORCH and {SETUP}")
+            }
+        }
+    }
+}
+
+fn is_default(dir: &Path) -> bool {
+    dir.ends_with(DEFAULT_DIR)
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.found(), self.mend())
     }
 }
 

@@ -83,7 +83,7 @@ fn headers_and_libraries_may_lie_apart() {
 fn before_the_set_up_the_message_names_it() {
     let checkout = tempfile::tempdir().unwrap();
     let ours = checkout.path().join(DEFAULT_DIR);
-    check(&[("LIBTORCH", ours.as_os_str())], Err("libtorch is not here yet: run `cargo xtask setup` once"));
+    check(&[("LIBTORCH", ours.as_os_str())], Err("2.13.0-cpu yet: run `cargo xtask setup` once"));
 }
 
 #[test]

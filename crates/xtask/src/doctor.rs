@@ -8,7 +8,7 @@ use std::{
     thread,
 };
 
-use mmy_libtorch::{DEFAULT_DIR, Source, VERSION};
+use mmy_libtorch::{DEFAULT_DIR, Source};
 
 use crate::{
     checkout::Checkout,
@@ -176,17 +176,7 @@ fn libtorch(checkout: &Checkout) -> Finding {
             let cuda = if it.has_cuda() { ", with CUDA" } else { "" };
             good("libtorch", format!("{} in {}, {by}{cuda}", it.version, it.lib.display()))
         }
-        Err(e) => {
-            // The text ends with what to do; here that part stands on a line of its own.
-            let text = e.to_string();
-            match text.rsplit_once(": ") {
-                Some((found, mend)) if !text.ends_with(')') => bad(State::Missing, "libtorch", found, mend),
-                _ => {
-                    let found = format!("{VERSION} is not in {} yet", ours.display());
-                    bad(State::Missing, "libtorch", found, "cargo xtask setup")
-                }
-            }
-        }
+        Err(e) => bad(State::Missing, "libtorch", e.found(), e.mend()),
     }
 }
 
@@ -194,9 +184,7 @@ fn libtorch(checkout: &Checkout) -> Finding {
 fn system_libtorch() -> Option<Finding> {
     mmy_libtorch::system_root()?;
     let error = mmy_libtorch::find(|_| None).err()?;
-    let found = error.to_string();
-    let found = found.split(": ").next().unwrap_or(&found).to_owned();
-    Some(good("system", format!("{found}; it is left alone")))
+    Some(good("system", format!("{}; it is left alone", error.found())))
 }
 
 fn pip(needed: bool) -> Finding {
@@ -206,11 +194,7 @@ fn pip(needed: bool) -> Finding {
             good("pip", format!("{major}.{minor}, called as `{pip}`"))
         }
         Err(_) if !needed => good("pip", "none; not needed, since libtorch is there"),
-        Err(e) => {
-            let text = e.to_string();
-            let (found, mend) = text.split_once(": ").unwrap_or((&text, ""));
-            bad(State::Missing, "pip", found, mend.replace("run ", "").replace('`', ""))
-        }
+        Err(e) => bad(State::Missing, "pip", e.found, e.mend),
     }
 }
 

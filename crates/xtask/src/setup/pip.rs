@@ -19,6 +19,23 @@ pub struct Pip {
     pub version: (u32, u32),
 }
 
+/// There is no pip of use.
+#[derive(Debug)]
+pub struct NoPip {
+    /// What was found.
+    pub found: String,
+    /// The command that mends it.
+    pub mend: String,
+}
+
+impl fmt::Display for NoPip {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: run `{}`", self.found, self.mend)
+    }
+}
+
+impl std::error::Error for NoPip {}
+
 /// Ways to call pip. `python3 -m pip` comes first: it is the pip of the Python that the user sees.
 const CANDIDATES: [(&str, &[&str]); 4] =
     [("python3", &["-m", "pip"]), ("python", &["-m", "pip"]), ("pip3", &[]), ("pip", &[])];
@@ -36,8 +53,8 @@ impl Pip {
     /// The first that answers and is new enough.
     ///
     /// # Errors
-    /// When there is none; the text says which command mends it.
-    pub fn find() -> Result<Self> {
+    /// When there is none.
+    pub fn find() -> Result<Self, NoPip> {
         let mut old = None;
         for (program, args) in CANDIDATES {
             let Some(version) = ask(program, args) else { continue };
@@ -47,16 +64,14 @@ impl Pip {
             }
             old.get_or_insert(pip);
         }
-        match old {
-            Some(pip) => bail!(
-                "`{pip}` is release {}.{}, and {}.{} is needed: run `{pip} install --upgrade pip`",
-                pip.version.0,
-                pip.version.1,
-                OLDEST.0,
-                OLDEST.1
-            ),
-            None => bail!("there is no pip, which fetches libtorch: {}", how_to_install()),
-        }
+        Err(match old {
+            Some(pip) => {
+                let ((major, minor), (oldest, least)) = (pip.version, OLDEST);
+                let found = format!("`{pip}` is release {major}.{minor}, and {oldest}.{least} is needed");
+                NoPip { found, mend: format!("{pip} install --upgrade pip") }
+            }
+            None => NoPip { found: "there is no pip, which fetches libtorch".to_owned(), mend: how_to_install() },
+        })
     }
 
     /// Downloads a wheel for `platform` into `into`, whatever Python the user has. Speaks on the standard error, as pip
@@ -114,11 +129,8 @@ fn how_to_install() -> String {
     ];
     let runs = |program: &str| Command::new(program).arg("--version").output().is_ok();
     let known = MANAGERS.iter().find(|(program, _)| runs(program));
-    match known {
-        Some((_, command)) => format!("run `{command}`"),
-        None if runs("python3") => "run `python3 -m ensurepip --user`".to_owned(),
-        None => "install Python 3 with pip".to_owned(),
-    }
+    // Python itself carries a pip that it can unpack.
+    known.map_or("python3 -m ensurepip --user", |(_, command)| command).to_owned()
 }
 
 #[cfg(test)]
