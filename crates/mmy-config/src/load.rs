@@ -6,7 +6,7 @@ use std::{
 };
 
 use figment::Source;
-use mmy_diag::{Code, Diagnostic, Loc, Report, Severity, Sources};
+use mmy_diag::{Code, Diagnostic, Loc, Report, Severity, Sources, nearest};
 
 use crate::{
     Node,
@@ -91,16 +91,23 @@ fn run(options: &Options, read: impl FnOnce(&mut Files)) -> Result<Loaded, Repor
         let positions: Vec<_> = (0..layers.len()).collect();
         let mut tree = merge::all(&layers.iter().collect::<Vec<_>>(), &positions, State::Merged, &mut out);
         variables(&tree, &mut out);
+        let known: Vec<_> = tree.child("vars").into_iter().flat_map(Node::keys).map(str::to_owned).collect();
+        let files = sources.iter().count();
         for edit in edits(options, &mut sources, &mut out) {
             let edit = with_vars(edit, &tree);
             edit::apply(&mut tree, edit, State::Merged, &mut out);
         }
         let resolver = Resolver::new(tree, layers, paths.clone(), sources.clone(), options.env.clone());
         let resolved = resolver.run(&mut out);
+        let used_vars = resolver.used_vars();
+        if let Some((_, vars)) = &resolved {
+            let set = |node: &Node| node.key.as_ref().is_some_and(|it| it.file >= files);
+            let idle = |(name, node): &&(String, Node)| set(node) && !used_vars.contains(name);
+            out.extend(vars.entries().iter().filter(idle).map(|(name, node)| without_effect(name, node, &known)));
+        }
         let (errors, warnings): (Vec<_>, Vec<_>) = out.into_iter().partition(|it| it.severity == Severity::Error);
         match resolved {
             Some((root, vars)) if errors.is_empty() => {
-                let used_vars = resolver.used_vars();
                 let mut loaded = Loaded { root, vars, sources, chain: paths, warnings, used_vars, named_by };
                 loaded.warnings = loaded.warnings.iter().map(|it| loaded.with_trail(it.clone())).collect();
                 return Ok(loaded);
@@ -149,6 +156,18 @@ fn with_vars(mut edit: Edit, tree: &Node) -> Edit {
         edit.path.insert(0, vars);
     }
     edit
+}
+
+/// An override set a variable that no expression reads. Where no file has it either, it is a slip.
+fn without_effect(name: &str, node: &Node, known: &[String]) -> Diagnostic {
+    let slip = !known.iter().any(|it| it == name);
+    let code = if slip { Code::OverrideTarget } else { Code::IdleOverride };
+    let title = format!("setting `{name}` has no effect: no expression reads this variable");
+    let finding = Diagnostic::new(code, title).primary(node.key.clone(), "");
+    match nearest(name, known.iter().map(String::as_str)).filter(|_| slip) {
+        Some(near) => finding.help(format!("did you mean `{near}`?")),
+        None => finding,
+    }
 }
 
 /// Variables live in a table, and one with the name of a key at the root hides that key from expressions and `--set`.

@@ -101,7 +101,12 @@ fn explain(failure: Failure, loaded: &Loaded) -> Diagnostic {
     // Where the type was chosen elsewhere, the reader needs to see it to know which keys there are.
     let chosen = node.and_then(|it| it.child("type")).and_then(|it| it.value.clone());
     let far = |it: &mmy_diag::Loc| loc.as_ref().is_some_and(|loc| loc.file != it.file);
-    finding.note(chosen.filter(far), "the type is chosen here")
+    let finding = finding.note(chosen.clone().filter(far), "the type is chosen here");
+    let changed = node.and_then(|it| it.child("type")).is_some_and(|it| !it.overridden.is_empty());
+    if changed && finding.code == Code::UnknownKey && chosen.as_ref().is_some_and(far) {
+        return finding.help("to drop what was said about the old type, write `_delete_ = true` beside the new one");
+    }
+    finding
 }
 
 fn names(finding: Diagnostic, near: Option<&str>, known: &[&str], what: &str) -> Diagnostic {

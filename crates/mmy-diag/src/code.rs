@@ -51,6 +51,7 @@ codes! {
     W0102 TableOverValue      "a table takes the place of a value"
     W0103 DeletesNothing      "a `_delete_` deletes nothing"
     W0104 ShadowedKey         "a variable has the name of a key at the root"
+    W0105 IdleOverride        "an override sets a variable that nothing reads"
 }
 
 impl std::fmt::Display for Code {
