@@ -222,10 +222,11 @@ fn torch_package(python: &OsStr) -> Result<PathBuf, Error> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(python_says(&"is not installed")),
         Err(e) => return Err(python_says(&format!("does not run ({e})"))),
     };
-    if !output.status.success() {
+    let dir = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    if !output.status.success() || dir.is_empty() {
         return Err(python_says(&"has no package `torch`"));
     }
-    Ok(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()))
+    Ok(PathBuf::from(dir))
 }
 
 /// What a build script prints so that the binaries, tests and doc tests of its package find libtorch when they run;
