@@ -3,7 +3,7 @@
 mod pseudo;
 mod yolov5;
 
-pub(crate) use pseudo::PseudoCollate;
+pub use pseudo::PseudoCollate;
 
 use mmy_structures::{Image, Sample};
 use tch::Tensor;

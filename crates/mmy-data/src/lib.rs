@@ -9,7 +9,7 @@
 //! the middle of an epoch without drawing what came before.
 
 mod batch_shapes;
-mod collate;
+pub mod collate;
 mod context;
 mod datasets;
 mod error;
@@ -18,6 +18,7 @@ mod loader;
 pub mod ops;
 mod random;
 mod samplers;
+mod shapes;
 pub mod transforms;
 
 pub use context::{Buffers, Context, Pipeline};
@@ -29,3 +30,4 @@ pub use kinds::{
 };
 pub use loader::{Batches, DataloaderConfig, Loader, LoaderArgs, OnBadImage};
 pub use random::{Draw, Permutation, Rng};
+pub use shapes::{ShapeClass, ShapesConfig, ShapesOutcome, make_shapes};

@@ -1,6 +1,9 @@
 //! What all data sets of picture files share.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::HashSet,
+    path::{Path, PathBuf},
+};
 
 use mmy_registry::BuildError;
 use mmy_structures::{ImageMeta, Instance, Sample};
@@ -17,6 +20,24 @@ pub struct MetaInfo {
     pub classes: Vec<String>,
     /// One colour for each class, as red, green, blue; may be empty.
     pub palette: Vec<[u8; 3]>,
+}
+
+impl MetaInfo {
+    /// Whether names and colours fit together.
+    ///
+    /// # Errors
+    /// When a class is there twice, or the colours are not as many as the classes.
+    pub fn check(&self) -> Result<(), BuildError> {
+        let mut seen = HashSet::new();
+        if let Some(twice) = self.classes.iter().find(|it| !seen.insert(*it)) {
+            return Err(BuildError::new(format!("the class `{twice}` is there twice")).at("classes"));
+        }
+        let (classes, colours) = (self.classes.len(), self.palette.len());
+        if classes > 0 && colours > 0 && classes != colours {
+            return Err(BuildError::new(format!("{colours} colours for {classes} classes")).at("palette"));
+        }
+        Ok(())
+    }
 }
 
 /// One picture of a data set, as its annotations tell it.
@@ -74,6 +95,19 @@ impl FileDataset {
         let records =
             (0..).zip(paths).map(|(img_id, path)| Record { img_id, path, shape: (0, 0), instances: Vec::new() });
         FileDataset::new(records.collect(), MetaInfo::default(), pipeline, true)
+    }
+
+    /// Looks whether a folder of pictures is there, so that the first sample need not find out.
+    ///
+    /// # Errors
+    /// When it is not there or is not a folder.
+    pub fn folder(path: &Path) -> Result<(), BuildError> {
+        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+        match std::fs::metadata(path) {
+            Ok(it) if it.is_dir() => Ok(()),
+            Ok(_) => Err(BuildError::new(format!("{} is not a folder", path.display()))),
+            Err(error) => Err(BuildError::new(DataError::io(path, error).to_string())),
+        }
     }
 
     /// Names the annotation file.

@@ -1,0 +1,98 @@
+//! `ShapesDataset`: the synthetic data set, made on first use.
+
+use std::{path::PathBuf, sync::Arc, time::Instant};
+
+use mmy_registry::{Build, BuildError, Slot, register};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{FilterConfig, MetaInfo, coco};
+use crate::{BatchShapes, Dataset, DatasetSource, Pipeline, ShapesConfig, ShapesOutcome, Transform, make_shapes};
+
+/// Filled shapes on textured backgrounds, in COCO's format; the files are made on first use, in seconds.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Folder of the files.
+    pub data_root: PathBuf,
+    /// Which part: to train on or to test on.
+    pub split: Split,
+    /// What the pictures look like; all loaders that share a folder must say the same.
+    pub shapes: ShapesConfig,
+    /// Class names and colours; the shapes' own when none are given.
+    pub metainfo: MetaInfo,
+    /// Which pictures are left out in training; none when testing.
+    pub filter_cfg: FilterConfig,
+    /// Gives each picture the shape of its batch, for testing.
+    pub batch_shapes_cfg: Option<Slot<BatchShapes>>,
+    /// Whether the samples are for testing: all of them, none redrawn.
+    pub test_mode: bool,
+    /// Uses only these pictures, by index; negative ones count from the end.
+    pub indices: Option<Vec<i64>>,
+    /// What is done to each sample.
+    pub pipeline: Vec<Slot<Transform>>,
+}
+
+/// A part of the data set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Split {
+    /// To train on.
+    #[default]
+    Train,
+    /// To test on.
+    Val,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            data_root: "data/shapes".into(),
+            split: Split::Train,
+            shapes: ShapesConfig::default(),
+            metainfo: MetaInfo::default(),
+            filter_cfg: FilterConfig::default(),
+            batch_shapes_cfg: None,
+            test_mode: false,
+            indices: None,
+            pipeline: Vec::new(),
+        }
+    }
+}
+
+register!(Dataset, "ShapesDataset", Config);
+
+impl Build<Dataset> for Config {
+    fn build(&self, (): ()) -> Result<Arc<dyn DatasetSource>, BuildError> {
+        self.shapes.check().map_err(|(key, reason)| BuildError::new(reason).at(key).at("shapes"))?;
+        // What the config itself says wrong is told before seconds go into drawing.
+        Pipeline::build(&self.pipeline)?;
+        let start = Instant::now();
+        let made = make_shapes(&self.data_root, &self.shapes, &|_, _| ())
+            .map_err(|error| BuildError::new(error.to_string()).at("data_root"))?;
+        if let ShapesOutcome::Made { objects } = made {
+            tracing::info!(
+                "{}: {} pictures of {objects} shapes have been drawn in {:.1} s",
+                self.data_root.display(),
+                self.shapes.train + self.shapes.val,
+                start.elapsed().as_secs_f64(),
+            );
+        }
+        let name = match self.split {
+            Split::Train => "train",
+            Split::Val => "val",
+        };
+        let coco = coco::Config {
+            data_root: self.data_root.clone(),
+            ann_file: format!("annotations/instances_{name}.json").into(),
+            data_prefix: coco::DataPrefix { img: name.into() },
+            metainfo: self.metainfo.clone(),
+            filter_cfg: self.filter_cfg,
+            batch_shapes_cfg: self.batch_shapes_cfg.clone(),
+            test_mode: self.test_mode,
+            indices: self.indices.clone(),
+            pipeline: self.pipeline.clone(),
+        };
+        Ok(Arc::new(coco.open()?))
+    }
+}
