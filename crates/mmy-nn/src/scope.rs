@@ -231,7 +231,7 @@ impl Scope {
     }
 
     fn dry(&self, shape: &[i64], value: f64, kind: Kind) -> Tensor {
-        Tensor::full([1], value, (kind, Device::Cpu)).expand(shape, false)
+        Tensor::full([0i64; 0], value, (kind, Device::Cpu)).expand(shape, false)
     }
 
     fn join(&self, name: impl Display) -> String {

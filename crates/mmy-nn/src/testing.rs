@@ -8,7 +8,6 @@
 //!   axes v · √(3 / fan_in) · gain; `bias` v/10; what is left 1 + v/4; `num_batches_tracked` 0.
 
 use std::{
-    collections::HashMap,
     fs,
     path::{Path, PathBuf},
 };
@@ -123,48 +122,55 @@ pub fn assert_close(what: &str, a: &Tensor, b: &Tensor, tolerance: f64) {
     assert!(error <= tolerance, "{what}: off by {error:e} of the largest, {tolerance:e} allowed");
 }
 
-/// Holds the gradients of every trainable parameter against `grad.…` entries of a reference file: whole ones, or 16
-/// samples and three sums of larger ones, beside `prefix` in front of the names.
+/// Holds the gradients of every trainable parameter against `grad.…` entries of a reference: whole ones, or samples at
+/// `k · n / samples` and sums of larger ones.
 ///
-/// Each may differ by `tolerance` times the largest of the reference's own tensor, but never is held to less than
-/// `tolerance / 100` times the model's largest gradient: the true gradient of a bias in front of a batch norm is zero
-/// and what is there is rounding.
+/// A gradient may differ by `tolerance` times the largest number of the reference's tensor; of a sampled one the file
+/// does not tell it, and three times its root mean square, which some number of a large tensor exceeds, stands for it.
+/// Where that number is no more than a hundred-thousandth of the model's largest gradient, what is there is rounding (the true gradient of
+/// a bias in front of a batch norm is zero), and it may differ by `tolerance` times the model's largest.
 ///
 /// # Panics
-/// When one differs by more, or the file has gradients of none of the parameters.
+/// When one differs by more, or the reference has gradients of none of the parameters.
 #[track_caller]
-pub fn assert_gradients(store: &ParamStore, reference: &HashMap<String, Tensor>, tolerance: f64) {
-    let mut held = 0;
-    let all: Vec<_> = store.entries().into_iter().filter(|it| it.trainable()).collect();
+pub fn assert_gradients(store: &ParamStore, reference: &StateDict, tolerance: f64) {
     let largest = |t: &Tensor| if t.numel() == 0 { 0.0 } else { t.abs().max().double_value(&[]) };
-    let scale = all.iter().map(|it| it.tensor.grad()).filter(Tensor::defined).map(|g| largest(&g)).fold(0.0, f64::max);
-    for entry in all {
-        let whole = reference.get(&format!("grad.{}", entry.name));
-        let Some(want) = whole.or_else(|| reference.get(&format!("grad.sample.{}", entry.name))) else { continue };
-        held += 1;
-        let grad = entry.tensor.grad();
-        assert!(grad.defined(), "{} has no gradient", entry.name);
-        let flat = grad.contiguous().flatten(0, -1);
-        let got = match whole {
-            Some(_) => grad.shallow_clone(),
-            None => {
-                let n = flat.size()[0];
-                let samples = want.size()[0];
-                flat.index_select(0, &Tensor::from_slice(&(0..samples).map(|k| k * n / samples).collect::<Vec<_>>()))
-            }
-        };
-        let allowed = tolerance * largest(want).max(scale / 100.0);
-        let error = largest(&(got - want));
-        assert!(error <= allowed, "gradient of {}: off by {error:e}, {allowed:e} allowed", entry.name);
-        if let Some(sums) = reference.get(&format!("grad.stats.{}", entry.name)) {
+    let wanted = |name: &str| {
+        let whole = reference.get(&format!("grad.{name}"));
+        whole.or_else(|| reference.get(&format!("grad.sample.{name}")))
+    };
+    let held: Vec<_> = store.entries().into_iter().filter(|it| it.trainable() && wanted(&it.name).is_some()).collect();
+    assert!(!held.is_empty(), "the reference has gradients of none of the parameters");
+    let scale = held.iter().filter_map(|it| wanted(&it.name)).map(largest).fold(0.0, f64::max);
+    let mut wrong = Vec::new();
+    for entry in &held {
+        let (Some(want), grad) = (wanted(&entry.name), entry.tensor.grad()) else { continue };
+        if !grad.defined() {
+            wrong.push(format!("{}: none", entry.name));
+            continue;
+        }
+        let n = entry.tensor.numel() as f64;
+        let sums = reference.get(&format!("grad.stats.{}", entry.name));
+        let rms = sums.map_or(0.0, |it| (it.double_value(&[2]) / n).sqrt());
+        let own = if want.numel() as f64 == n { largest(want) } else { largest(want).max(3.0 * rms) };
+        let allowed = tolerance * if own > scale * 1e-5 { own } else { scale };
+        let flat = grad.contiguous().view([-1]);
+        let samples = want.numel() as i64;
+        let places: Vec<_> = (0..samples).map(|k| k * flat.size()[0] / samples).collect();
+        let error = largest(&(flat.index_select(0, &Tensor::from_slice(&places)) - want.contiguous().view([-1])));
+        if error.is_nan() || error > allowed {
+            wrong.push(format!("{}: off by {error:e} of {own:e}", entry.name));
+        }
+        if let Some(sums) = sums {
             let flat = flat.to_kind(tch::Kind::Double);
-            let abs = flat.abs().sum(tch::Kind::Double).double_value(&[]);
-            let want = sums.double_value(&[1]);
-            let allowed = (tolerance * want).max(allowed * flat.numel() as f64);
-            assert!((abs - want).abs() <= allowed, "sum of |gradient| of {}: {abs:e}, not {want:e}", entry.name);
+            let (sum, want) = (flat.abs().sum(tch::Kind::Double).double_value(&[]), sums.double_value(&[1]));
+            if (sum - want).abs() > (tolerance * want).max(allowed * n) {
+                wrong.push(format!("{}: sum of absolutes {sum:e}, not {want:e}", entry.name));
+            }
         }
     }
-    assert!(held > 0, "the reference has gradients of none of the parameters");
+    let (count, of) = (wrong.len(), held.len());
+    assert!(wrong.is_empty(), "{count} of {of} gradients, largest {scale:e}:\n{}", wrong.join("\n"));
 }
 
 #[cfg(test)]

@@ -1,0 +1,147 @@
+//! Every registered part: its defaults build or say why, it runs forwards and backwards, its names are unique.
+
+use mmy_models::kinds::{
+    BBoxCoder, BBoxHead, Backbone, BoxLoss, DataPreprocessor, Detector, FeatureInfo, HeadModule, HeadModuleArgs, Loss,
+    Neck, NeckArgs, PriorGenerator,
+};
+use mmy_nn::{ParamStore, Role, testing::field};
+use mmy_registry::{Kind, names};
+use serde_json::json;
+use tch::{Device, Tensor};
+
+use crate::support::slot;
+
+/// Names of a kind, of which there is at least one.
+fn all<K: Kind>() -> Vec<&'static str> {
+    let names = names(K::NAME);
+    assert!(!names.is_empty(), "no {} is registered", K::NAME);
+    names
+}
+
+/// Every trainable parameter has a gradient that is a number.
+fn assert_all_trained(name: &str, store: &ParamStore) {
+    store.check().unwrap();
+    for entry in store.entries() {
+        if entry.role == Role::Buffer {
+            continue;
+        }
+        let grad = entry.tensor.grad();
+        assert!(grad.defined(), "{name}: no gradient reaches {}", entry.name);
+        assert_eq!(grad.isfinite().all().int64_value(&[]), 1, "{name}: gradient of {}", entry.name);
+    }
+}
+
+fn sum(maps: &[Tensor]) -> Tensor {
+    maps.iter().map(|it| it.square().mean(tch::Kind::Float)).reduce(|a, b| a + b).unwrap()
+}
+
+#[test]
+fn nothing_is_registered_twice() {
+    mmy_registry::check().unwrap();
+}
+
+#[test]
+fn backbones_run_and_train() {
+    for name in all::<Backbone>() {
+        let store = ParamStore::new(Device::Cpu, 0);
+        let backbone = slot::<Backbone>(json!({"type": name})).build(&store.root()).unwrap();
+        let size = 64;
+        let maps = backbone.forward(&field(name, &[2, 3, size, size]), true);
+        let info = backbone.feature_info();
+        assert_eq!(maps.len(), info.len(), "{name}");
+        for (map, FeatureInfo { channels, stride }) in maps.iter().zip(info) {
+            assert_eq!(map.size(), [2, channels, size / stride, size / stride], "{name}");
+        }
+        sum(&maps).backward();
+        assert_all_trained(name, &store);
+    }
+}
+
+#[test]
+fn necks_and_head_modules_run_and_train() {
+    let features = [(256, 8), (512, 16), (1024, 32)].map(|(channels, stride)| FeatureInfo { channels, stride });
+    let x = [8, 4, 2].into_iter().zip(features).map(|(size, it)| field("x", &[2, it.channels, size, size]));
+    let x: Vec<_> = x.collect();
+    for name in all::<Neck>() {
+        let store = ParamStore::new(Device::Cpu, 0);
+        let args = NeckArgs { scope: &store.root(), features: &features };
+        let neck = slot::<Neck>(json!({"type": name})).build(args).unwrap();
+        let maps = neck.forward(&x, true);
+        assert_eq!(maps.iter().map(|it| it.size()[1]).collect::<Vec<_>>(), [256, 512, 1024], "{name}");
+        assert_eq!(neck.feature_info(), features, "{name}");
+        sum(&maps).backward();
+        assert_all_trained(name, &store);
+    }
+    for name in all::<HeadModule>() {
+        let store = ParamStore::new(Device::Cpu, 0);
+        let args = HeadModuleArgs { scope: &store.root(), features: &features };
+        let module = slot::<HeadModule>(json!({"type": name})).build(args).unwrap();
+        let maps = module.forward(&x, true);
+        let width = (module.num_base_priors() * (5 + module.num_classes())) as i64;
+        assert!(maps.iter().all(|it| it.size()[1] == width), "{name}");
+        sum(&maps).backward();
+        assert_all_trained(name, &store);
+    }
+}
+
+#[test]
+fn parts_without_weights_build_or_say_why() {
+    for name in all::<PriorGenerator>() {
+        let priors = slot::<PriorGenerator>(json!({"type": name})).build(()).unwrap();
+        let levels = priors.strides().len();
+        assert_eq!(priors.base_sizes().len(), levels, "{name}");
+        let per_cell = priors.base_sizes()[0].len() as i64;
+        assert_eq!(priors.grid_priors(levels - 1, (3, 5)).size(), [3 * 5 * per_cell, 4], "{name}");
+    }
+    for name in all::<BBoxCoder>() {
+        let coder = slot::<BBoxCoder>(json!({"type": name})).build(()).unwrap();
+        let boxes = field("boxes", &[7, 4]);
+        assert_eq!(coder.decode(&boxes, &boxes, &field("stride", &[7])).size(), [7, 4], "{name}");
+    }
+    for name in all::<DataPreprocessor>() {
+        let preprocess = slot::<DataPreprocessor>(json!({"type": name})).build(()).unwrap();
+        let x = preprocess.forward(&Tensor::ones([2, 3, 8, 8], (tch::Kind::Uint8, Device::Cpu)));
+        assert_eq!((x.size(), x.kind()), (vec![2, 3, 8, 8], tch::Kind::Float), "{name}");
+    }
+    for name in all::<BoxLoss>() {
+        let loss = slot::<BoxLoss>(json!({"type": name})).build(()).unwrap();
+        let pred = field("pred", &[7, 4]).set_requires_grad(true);
+        let (loss, overlap) = loss.forward(&pred, &field("target", &[7, 4]));
+        loss.backward();
+        assert_eq!((loss.size(), overlap.size(), pred.grad().size()), (vec![], vec![7], vec![7, 4]), "{name}");
+    }
+    for name in all::<Loss>() {
+        // Its default is softmax, as in the original, which no head takes.
+        let error = slot::<Loss>(json!({"type": name})).build(()).unwrap_err();
+        assert_eq!(error.path, ["use_sigmoid"], "{name}");
+        let loss = slot::<Loss>(json!({"type": name, "use_sigmoid": true})).build(()).unwrap();
+        let logits = field("logits", &[7, 4]).set_requires_grad(true);
+        let value = loss.forward(&logits, &field("targets", &[7, 4]));
+        value.backward();
+        assert_eq!((value.size(), logits.grad().size()), (vec![], vec![7, 4]), "{name}");
+    }
+}
+
+#[test]
+fn composed_parts_name_the_key_that_they_lack() {
+    for (kind, names, key) in
+        [("detector", all::<Detector>(), "backbone"), ("bbox_head", all::<BBoxHead>(), "head_module")]
+    {
+        for name in names {
+            let entry = mmy_registry::find(kind, name).unwrap();
+            let schema = serde_json::to_value(entry.schema()).unwrap();
+            assert!(schema["required"].as_array().unwrap().contains(&json!(key)), "{name}: {schema:#}");
+        }
+    }
+}
+
+#[test]
+fn every_key_of_every_part_is_documented() {
+    for entry in mmy_registry::entries() {
+        let schema = serde_json::to_value(entry.schema()).unwrap();
+        assert!(schema["description"].is_string(), "{} has no doc", entry.name);
+        for (key, value) in schema["properties"].as_object().into_iter().flatten() {
+            assert!(value["description"].is_string(), "{}: {key} has no doc", entry.name);
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! Parts and batches for the other tests.
+
+use mmy_models::kinds::{Detector, DetectorModel};
+use mmy_nn::{ParamStore, StateDict};
+use mmy_registry::{BuildError, Kind, Slot};
+use mmy_structures::{Batch, Detections, ImageMeta, Targets};
+use serde_json::{Value, json};
+use tch::Tensor;
+
+/// The part that a config describes.
+#[track_caller]
+pub fn slot<K: Kind>(config: Value) -> Slot<K> {
+    serde_json::from_value(config.clone()).unwrap_or_else(|it| panic!("{it}: {config:#}"))
+}
+
+/// The config of a StarNet detector, right strides and widths: base width, blocks, branch width, classes.
+pub fn starnet(base_dim: i64, depths: &[i64], mlp_ratio: i64, num_classes: i64) -> Value {
+    let channels = [2 * base_dim, 4 * base_dim, 8 * base_dim];
+    let backbone = json!({"type": "StarNet", "base_dim": base_dim, "depths": depths, "mlp_ratio": mlp_ratio});
+    detector(backbone, &channels, 0.33, 1.0, num_classes)
+}
+
+/// The config of YOLOv5 in a size.
+pub fn yolov5(deepen_factor: f64, widen_factor: f64, num_classes: i64) -> Value {
+    let backbone = json!({"type": "YOLOv5CSPDarknet", "deepen_factor": deepen_factor, "widen_factor": widen_factor});
+    detector(backbone, &[256, 512, 1024], deepen_factor, widen_factor, num_classes)
+}
+
+/// A backbone under YOLOv5's neck and head, with keys as MMYOLO's configs write them. Pictures are taken as they are.
+pub fn detector(backbone: Value, channels: &[i64], deepen: f64, widen: f64, num_classes: i64) -> Value {
+    json!({
+        "type": "YOLODetector",
+        "data_preprocessor": {"type": "mmdet.DetDataPreprocessor", "std": [1.0, 1.0, 1.0], "bgr_to_rgb": false},
+        "backbone": backbone,
+        "neck": {
+            "type": "YOLOv5PAFPN",
+            "deepen_factor": deepen,
+            "widen_factor": widen,
+            "in_channels": channels,
+            "out_channels": channels,
+            "num_csp_blocks": 3,
+            "norm_cfg": {"type": "BN", "momentum": 0.03, "eps": 0.001},
+            "act_cfg": {"type": "SiLU", "inplace": true},
+        },
+        "bbox_head": {
+            "type": "YOLOv5Head",
+            "head_module": {
+                "type": "YOLOv5HeadModule",
+                "num_classes": num_classes,
+                "in_channels": channels,
+                "widen_factor": widen,
+                "featmap_strides": [8, 16, 32],
+                "num_base_priors": 3,
+            },
+            "prior_generator": {
+                "type": "mmdet.YOLOAnchorGenerator",
+                "base_sizes": [
+                    [[10, 13], [16, 30], [33, 23]],
+                    [[30, 61], [62, 45], [59, 119]],
+                    [[116, 90], [156, 198], [373, 326]],
+                ],
+                "strides": [8, 16, 32],
+            },
+            "loss_cls":
+                {"type": "mmdet.CrossEntropyLoss", "use_sigmoid": true, "reduction": "mean", "loss_weight": 0.5},
+            "loss_bbox": {
+                "type": "IoULoss",
+                "iou_mode": "ciou",
+                "bbox_format": "xywh",
+                "eps": 1e-7,
+                "reduction": "mean",
+                "loss_weight": 0.05,
+                "return_iou": true,
+            },
+            "loss_obj":
+                {"type": "mmdet.CrossEntropyLoss", "use_sigmoid": true, "reduction": "mean", "loss_weight": 1.0},
+            "prior_match_thr": 4.0,
+            "obj_level_weights": [4.0, 1.0, 0.4],
+        },
+        "test_cfg": {
+            "multi_label": true,
+            "nms_pre": 30000,
+            "score_thr": 0.001,
+            "nms": {"type": "nms", "iou_threshold": 0.65},
+            "max_per_img": 300,
+        },
+    })
+}
+
+/// Builds a detector into a store.
+pub fn build(config: Value, store: &ParamStore) -> Result<Box<dyn DetectorModel>, BuildError> {
+    slot::<Detector>(config).build(&store.root())
+}
+
+/// Puts `value` where the dotted path leads.
+pub fn with(mut config: Value, path: &str, value: Value) -> Value {
+    let place = path.split('.').fold(&mut config, |it, key| &mut it[key]);
+    *place = value;
+    config
+}
+
+/// A batch of pictures with rows `[picture, label, x1, y1, x2, y2]` to learn.
+pub fn batch(inputs: Tensor, targets: &Tensor, meta: &ImageMeta) -> Batch {
+    let pictures = inputs.size()[0] as usize;
+    let targets = Targets { bboxes_labels: targets.shallow_clone() };
+    Batch { inputs, targets, metas: vec![meta.clone(); pictures], ground_truth: vec![] }
+}
+
+/// Rows of six numbers as a table.
+pub fn rows(rows: &[[f32; 6]]) -> Tensor {
+    Tensor::from_slice(&rows.concat()).view([-1, 6])
+}
+
+/// How a picture got to the network: padding top, bottom, left, right; scale; stored (height, width).
+pub fn meta(pad_param: [f32; 4], scale: f32, ori_shape: (usize, usize)) -> ImageMeta {
+    ImageMeta { pad_param, scale_factor: (scale, scale), ori_shape, ..ImageMeta::default() }
+}
+
+/// Holds what was found against `{key}.bboxes`, `.scores` and `.labels`: the same scores in the same order to a
+/// millionth (sigmoids of another library), and the same boxes to 1e-4 of a pixel.
+///
+/// Scores that differ by less than `tie` may have changed places, since sums in another order move them by as much; of
+/// the last such group some may have fallen behind the cut.
+#[track_caller]
+pub fn assert_detections(found: &Detections, reference: &StateDict, key: &str, tie: f32) {
+    let numbers = |name| {
+        let flat = reference[&format!("{key}.{name}")].to_kind(tch::Kind::Float).contiguous().view([-1]);
+        Vec::<f32>::try_from(flat).unwrap()
+    };
+    let (boxes, scores, labels) = (numbers("bboxes"), numbers("scores"), numbers("labels"));
+    assert_eq!(found.len(), scores.len(), "{key}");
+    for (got, want) in found.scores.iter().zip(&scores) {
+        assert!((got - want).abs() <= 1e-6, "{key}: a score of {got}, not {want}");
+    }
+    let same = |i: usize, j: usize| {
+        let corners = found.bboxes[i].xyxy().into_iter().zip(&boxes[4 * j..4 * j + 4]);
+        found.labels[i] as f32 == labels[j] && corners.into_iter().all(|(a, b)| (a - b).abs() <= 1e-4)
+    };
+    let mut moved = 0;
+    for i in 0..found.len() {
+        if same(i, i) {
+            continue;
+        }
+        moved += 1;
+        let near = |it: f32| (it - found.scores[i]).abs() <= tie;
+        let elsewhere = (0..scores.len()).any(|j| near(scores[j]) && same(i, j));
+        let at_the_cut = near(scores[scores.len() - 1]);
+        let lost = (found.bboxes[i], found.scores[i], found.labels[i]);
+        assert!(elsewhere || at_the_cut, "{key}: number {i}, {lost:?}, is not in the reference");
+    }
+    assert!(moved <= found.len() / 10, "{key}: {moved} of {} changed places", found.len());
+}
