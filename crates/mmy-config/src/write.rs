@@ -48,7 +48,10 @@ fn value(node: &Node, indent: usize, column: usize) -> String {
                 let comma = if at == 0 { "" } else { ", " };
                 let key = self::key(key);
                 let here = column + out.rsplit('\n').next().map_or(0, str::len) + comma.len() + key.len() + 3;
-                let _ = write!(out, "{comma}{key} = {}", value(node, indent, here));
+                // Breaking a list of plain values would gain nothing.
+                let nested = node.items().iter().any(|it| matches!(it.kind, NodeKind::Map(_) | NodeKind::List(_)));
+                let shown = if nested { value(node, indent, here) } else { line(node) };
+                let _ = write!(out, "{comma}{key} = {shown}");
             }
             out + " }"
         }
