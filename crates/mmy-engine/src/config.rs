@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use mmy_data::DataloaderConfig;
 use mmy_eval::Metric;
-use mmy_models::Detector;
+use mmy_models::kinds::Detector;
 use mmy_registry::Slot;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

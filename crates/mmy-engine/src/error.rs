@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 
 use mmy_data::DataError;
 use mmy_eval::EvalError;
-use mmy_models::ModelError;
+use mmy_models::kinds::ModelError;
 use mmy_registry::BuildError;
 
 use crate::CheckpointError;
 
 /// What most functions of this crate return.
-pub type Result<T> = std::result::Result<T, EngineError>;
+pub type Result<T, E = EngineError> = std::result::Result<T, E>;
 
 /// What can end a run early.
 #[derive(Debug, thiserror::Error)]

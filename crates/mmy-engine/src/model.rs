@@ -1,6 +1,6 @@
 //! A detector with its parameters.
 
-use mmy_models::{Detector, DetectorModel};
+use mmy_models::kinds::{Detector, DetectorModel};
 use mmy_nn::ParamStore;
 use mmy_registry::{BuildError, Slot};
 use tch::{Device, Tensor};

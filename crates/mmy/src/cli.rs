@@ -204,6 +204,9 @@ Examples:
         /// Width and height
         #[arg(long, num_args = 2, value_names = ["W", "H"])]
         size: Option<Vec<usize>>,
+        /// From 0 (plain, large, strong contrast) to 1 (clutter, occlusion, small, weak contrast)
+        #[arg(long, value_name = "D")]
+        difficulty: Option<f64>,
         /// Another seed draws other pictures
         #[arg(long)]
         seed: Option<u64>,

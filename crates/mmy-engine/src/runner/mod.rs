@@ -105,7 +105,7 @@ impl Runner {
         &self.hooks
     }
 
-    pub(crate) fn training(&self) -> &Training {
+    fn training(&self) -> &Training {
         self.train.as_ref().expect("Runner::train checks that there is something to train")
     }
 }

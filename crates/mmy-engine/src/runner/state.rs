@@ -43,7 +43,7 @@ impl Runner {
         Manifest {
             format: Manifest::FORMAT,
             mmy: env!("CARGO_PKG_VERSION").into(),
-            libtorch: mmy_torch::LIBTORCH_VERSION.into(),
+            libtorch: mmy_libtorch::VERSION.into(),
             name: self.run.name.clone(),
             config: self.run.config.clone(),
             classes: self.run.classes.clone(),

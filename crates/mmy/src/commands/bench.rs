@@ -151,7 +151,7 @@ fn batch(project: &Project, step: &StepArgs, classes: usize) -> Outcome<Batch> {
         _ => Tensor::randint(256, [n, height, width, 3], bytes).permute([0, 3, 1, 2]),
     };
     const BOXES: i64 = 10;
-    let index = Tensor::arange(n, float).repeat_interleave_self_int(BOXES, None).unsqueeze(1);
+    let index = Tensor::arange(n, float).repeat_interleave_self_int(BOXES, None, n * BOXES).unsqueeze(1);
     let label = Tensor::randint(classes as i64, [n * BOXES, 1], float);
     let (x, y) = (Tensor::rand([n * BOXES, 1], float) * 0.6, Tensor::rand([n * BOXES, 1], float) * 0.6);
     let (w, h) = (Tensor::rand([n * BOXES, 1], float) * 0.35 + 0.05, Tensor::rand([n * BOXES, 1], float) * 0.35 + 0.05);

@@ -1,5 +1,7 @@
 //! `mmy data`.
 
+use mmy_data::{ShapesConfig, ShapesOutcome, make_shapes};
+
 use crate::{
     cli::DataCommand,
     failure::{Failure, Outcome},
@@ -7,18 +9,26 @@ use crate::{
 };
 
 pub fn run(command: DataCommand) -> Outcome {
-    let DataCommand::Shapes { dir, train, val, size, seed } = command;
+    let DataCommand::Shapes { dir, train, val, size, difficulty, seed } = command;
     let log = logging::start();
-    let mut config = mmy_data::shapes::ShapesConfig::default();
-    config.train = train.unwrap_or(config.train);
-    config.val = val.unwrap_or(config.val);
-    config.seed = seed.unwrap_or(config.seed);
-    if let Some(size) = size {
-        (config.width, config.height) = (size[0], size[1]);
-    }
-    let bar = progress::bar(log.bars(), "shapes", (config.train + config.val) as u64, "pictures");
-    mmy_data::shapes::make_shapes(&dir, &config, &|done| bar.set_position(done as u64)).map_err(Failure::user)?;
+    let default = ShapesConfig::default();
+    let config = ShapesConfig {
+        train: train.unwrap_or(default.train),
+        val: val.unwrap_or(default.val),
+        image_size: size.map_or(default.image_size, |it| [it[0], it[1]]),
+        difficulty: difficulty.unwrap_or(default.difficulty),
+        seed: seed.unwrap_or(default.seed),
+        ..default
+    };
+    let pictures = config.train + config.val;
+    let bar = progress::bar(log.bars(), "shapes", pictures as u64, "pictures");
+    let outcome = make_shapes(&dir, &config, &|done, _| bar.set_position(done as u64)).map_err(Failure::user);
     bar.finish_and_clear();
-    tracing::info!("{} pictures to train on, {} to validate on, in {}", config.train, config.val, dir.display());
+    match outcome? {
+        ShapesOutcome::Kept => tracing::info!("{} holds these {pictures} pictures already", dir.display()),
+        ShapesOutcome::Made { objects } => {
+            tracing::info!("{}: {pictures} pictures with {objects} shapes", dir.display());
+        }
+    }
     Ok(())
 }

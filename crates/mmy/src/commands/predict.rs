@@ -8,7 +8,9 @@ use std::{
 };
 
 use mmy_config::from_node_at;
-use mmy_data::{Draw, FileDataset, Buffers, DatasetSource, Pipeline, Transform};
+use mmy_data::{
+    Buffers, CollateFn, DatasetSource, Draw, FileDataset, Pipeline, Transform, collate::PseudoCollate, ops,
+};
 use mmy_engine::{Checkpoint, Model};
 use mmy_eval::{draw, predictions};
 use mmy_nn::{LoadPolicy, StateDict};
@@ -68,7 +70,7 @@ pub fn run(args: &PredictArgs) -> Outcome {
                 writer
                     .push(&predictions::ImagePredictions::new(meta, &shown, &manifest.classes))
                     .map_err(Failure::io("write", &json))?;
-                let mut picture = read(&meta.img_path)?;
+                let mut picture = read(&meta.img_path, &mut buffers)?;
                 draw::draw(&mut picture, &shown, &manifest.classes);
                 let place = &outputs[meta.img_id as usize];
                 draw::save(&picture, place).map_err(Failure::user)?;
@@ -115,8 +117,7 @@ fn batches(
             }
         }
     }
-    let collate = mmy_data::default_collate();
-    groups.into_iter().map(|it| collate.collate(it, dataset, buffers).map_err(Failure::user)).collect()
+    groups.into_iter().map(|it| PseudoCollate {}.collate(it, dataset, buffers).map_err(Failure::user)).collect()
 }
 
 fn above(detections: &Detections, least: f32) -> Detections {
@@ -129,8 +130,11 @@ fn above(detections: &Detections, least: f32) -> Detections {
     out
 }
 
-fn read(path: &Path) -> Outcome<Image> {
-    mmy_data::ops::decode::read(path).map_err(Failure::user)
+/// The picture as it is stored, to draw on.
+fn read(path: &Path, buffers: &mut Buffers) -> Outcome<Image> {
+    let bytes = std::fs::read(path).map_err(Failure::io("read", path))?;
+    ops::decode(&bytes, ops::ExifOrientation::Apply, buffers)
+        .map_err(|reason| Failure::User(format!("cannot read `{}`: {reason}", path.display())))
 }
 
 /// Every picture that the paths name: files as they are, folders with all below them, in order of their names.
@@ -170,13 +174,16 @@ fn below(folder: &Path, out: &mut Vec<PathBuf>) -> Outcome {
 /// A name of its own for each picture with boxes: that of the picture, with a number where two are alike.
 fn outputs(files: &[PathBuf], out: &Path) -> Vec<PathBuf> {
     let mut taken: HashSet<OsString> = HashSet::new();
-    let name = |file: &PathBuf| {
-        let stem = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        let ending = file.extension().map(|it| it.to_string_lossy().to_lowercase());
-        let ending = if ending.as_deref() == Some("png") { "png" } else { "jpg" };
-        (0..).map(|n| if n == 0 { format!("{stem}.{ending}") } else { format!("{stem}_{n}.{ending}") }).map(OsString::from)
+    let mut free = |file: &PathBuf| {
+        let stem = file.file_stem().unwrap_or_default().to_string_lossy();
+        let ending = match file.extension() {
+            Some(it) if it.eq_ignore_ascii_case("png") => "png",
+            _ => "jpg",
+        };
+        let first = std::iter::once(format!("{stem}.{ending}"));
+        let mut names = first.chain((1..).map(|n| format!("{stem}_{n}.{ending}"))).map(OsString::from);
+        names.find(|it| taken.insert(it.clone())).expect("numbers do not run out")
     };
-    let mut free = |file| name(file).find(|it| taken.insert(it.clone())).expect("numbers do not run out");
     files.iter().map(|it| out.join(free(it))).collect()
 }
 
