@@ -154,16 +154,13 @@ fn fetch_once(home: &Home, download: &mut dyn FnMut(&str) -> Result<()>) -> Resu
     let out = home.unpacking();
     clear(&out)?;
     for (wheel, take) in &mut wheels {
-        wheel.unpack(&out, |name| take.place(name))?;
-    }
-    match take {
-        // The wheel's `libtorch.so` is empty and only pulls in its CUDA half, which stays in the wheel.
-        Take::CpuHalf => write(&out.join("lib/libtorch.so"), "INPUT(libtorch_cpu.so)\n")?,
-        _ => {
-            for name in ["include", "lib"] {
-                symlink(&Path::new("torch").join(name), &out.join(name))?;
-            }
+        if wheel.unpack(&out, |name| take.place(name))? == 0 {
+            bail!("{} holds nothing of libtorch", wheel.path.display());
         }
+    }
+    if let Take::CpuHalf = take {
+        // For the linker alone: nothing needs it at run time.
+        write(&out.join("lib/libtorch.so"), "INPUT(libtorch_cpu.so)\n")?;
     }
     finish(home, &out, VERSION)
 }
@@ -171,7 +168,7 @@ fn fetch_once(home: &Home, download: &mut dyn FnMut(&str) -> Result<()>) -> Resu
 /// The last word: the release, and the rename that puts a whole libtorch in its place.
 fn finish(home: &Home, out: &Path, version: &str) -> Result<()> {
     write(&out.join("build-version"), &format!("{version}\n"))?;
-    mmy_libtorch::find_in(out).context("the wheels make no whole libtorch")?;
+    mmy_libtorch::find_in(out).context("what was found makes no whole libtorch")?;
     clear(&home.finished)?;
     fs::rename(out, &home.finished).with_context(|| cannot("rename to", &home.finished))
 }

@@ -21,15 +21,13 @@ pub const CUDA_PARTS: [(Requirement, &str); 2] = [
     (Requirement { pip: "nvidia-cuda-cupti==13.0.*", file: "nvidia_cuda_cupti-13.0." }, "libcupti.so.13"),
 ];
 
-/// The libraries of a CUDA build that the CPU needs; together with the headers a seventh of what is in the wheel.
-const CPU_HALF: [&str; 3] = ["libtorch_cpu.so", "libc10.so", "libgomp.so.1"];
-
 /// What is taken from a wheel.
 #[derive(Clone, Copy)]
 pub enum Take {
-    /// Headers and libraries of a torch that was built for the CPU.
-    Everything,
-    /// Headers and the CPU's libraries of a torch that was built for CUDA.
+    /// Headers and libraries of a torch that was built for the CPU alone.
+    Torch,
+    /// Headers and the CPU's libraries of a torch that was built for CUDA, as the index's wheels for Linux are: on
+    /// x86-64 less than a quarter of what is in it.
     CpuHalf,
     /// One library, wherever in the wheel it lies.
     Library(&'static str),
@@ -39,41 +37,28 @@ impl Take {
     /// What to take from a torch wheel that holds `names`.
     pub fn of_torch<'a>(mut names: impl Iterator<Item = &'a str>) -> Self {
         let cuda = format!("torch/lib/libtorch_cuda{DYLIB_SUFFIX}");
-        if names.any(|it| it == cuda) { Take::CpuHalf } else { Take::Everything }
+        if names.any(|it| it == cuda) { Take::CpuHalf } else { Take::Torch }
     }
 
     /// Where a wheel's file goes below libtorch's folder; `None` leaves it in the wheel.
-    ///
-    /// A torch built for the CPU keeps the shape of its wheel, since run paths may lead from its libraries to others
-    /// beside the package.
     pub fn place(self, name: &str) -> Option<PathBuf> {
-        let in_torch = |folder| {
-            let rest = name.strip_prefix("torch/")?;
-            rest.starts_with(folder).then(|| PathBuf::from(rest))
+        let file = name.rsplit('/').next()?;
+        let taken = match self {
+            Take::Library(library) => return (file == library).then(|| Path::new("lib").join(file)),
+            Take::Torch | Take::CpuHalf if name.starts_with("torch/include/") => true,
+            Take::Torch => is_library_of_cpu(name, file),
+            // `libtorch.so` is empty and only pulls in the other two, the CUDA half among them.
+            Take::CpuHalf => is_library_of_cpu(name, file) && file != "libtorch.so",
         };
-        match self {
-            Take::Library(library) => {
-                let file = name.rsplit('/').next()?;
-                (file == library).then(|| Path::new("lib").join(file))
-            }
-            Take::CpuHalf => in_torch("include/").or_else(|| {
-                let path = in_torch("lib/")?;
-                CPU_HALF.iter().any(|it| path == Path::new("lib").join(it)).then_some(path)
-            }),
-            Take::Everything => {
-                let bundled = name.starts_with("torch.libs/") || name.starts_with("torch/.dylibs/");
-                let library = in_torch("lib/").is_some() && is_library(name);
-                (bundled || library || in_torch("include/").is_some()).then(|| PathBuf::from(name))
-            }
-        }
+        taken.then(|| name.strip_prefix("torch/").map(PathBuf::from))?
     }
 }
 
-/// Whether it is a shared library, and not one that only Python needs.
-fn is_library(name: &str) -> bool {
-    let file = name.rsplit('/').next().unwrap_or(name);
+/// Whether it is one of torch's shared libraries, and neither Python nor CUDA is what needs it.
+fn is_library_of_cpu(name: &str, file: &str) -> bool {
+    const OF_OTHERS: [&str; 6] = ["python", "libshm", "global_deps", "cuda", "nvrtc", "nvshmem"];
     let shared = file.ends_with(".dylib") || file.ends_with(".so") || file.contains(".so.");
-    shared && !file.contains("python") && !file.contains("libshm")
+    name.strip_prefix("torch/lib/") == Some(file) && shared && !OF_OTHERS.iter().any(|it| file.contains(it))
 }
 
 #[cfg(test)]
@@ -87,18 +72,20 @@ mod tests {
         }
     }
 
-    #[test]
-    fn of_a_cuda_build_only_the_cpu_libraries_are_taken() {
+    /// The files of these names are taken from `lib/`, and the headers with them.
+    #[track_caller]
+    fn check_torch(take: Take, taken: &[&str], left: &[&str]) {
+        let in_wheel = |it: &str| format!("torch/lib/{it}");
+        for it in taken {
+            assert_eq!(take.place(&in_wheel(it)), Some(Path::new("lib").join(it)));
+        }
+        for it in left {
+            assert_eq!(take.place(&in_wheel(it)), None, "{it}");
+        }
         check(
-            Take::CpuHalf,
+            take,
             &[
                 ("torch/include/ATen/ATen.h", Some("include/ATen/ATen.h")),
-                ("torch/lib/libtorch_cpu.so", Some("lib/libtorch_cpu.so")),
-                ("torch/lib/libc10.so", Some("lib/libc10.so")),
-                ("torch/lib/libgomp.so.1", Some("lib/libgomp.so.1")),
-                ("torch/lib/libtorch.so", None),
-                ("torch/lib/libtorch_cuda.so", None),
-                ("torch/lib/libc10_cuda.so", None),
                 ("torch/__init__.py", None),
                 ("functorch/include/x.h", None),
             ],
@@ -106,22 +93,31 @@ mod tests {
     }
 
     #[test]
-    fn a_cpu_build_keeps_its_shape() {
-        let same = |name| (name, Some(name));
-        check(
-            Take::Everything,
+    fn of_a_cuda_build_only_the_cpu_libraries_are_taken() {
+        // Linux x86-64, then what Linux aarch64 has beyond it.
+        check_torch(
+            Take::CpuHalf,
+            &["libtorch_cpu.so", "libc10.so", "libgomp.so.1", "libarm_compute.so", "libnvpl_blas_core.so.0"],
             &[
-                same("torch/include/ATen/ATen.h"),
-                same("torch/lib/libtorch.so"),
-                same("torch/lib/libgomp.so.1"),
-                same("torch/lib/libtorch_cpu.dylib"),
-                same("torch.libs/libgfortran-1.so.5"),
-                same("torch/.dylibs/libomp.dylib"),
-                ("torch/lib/libtorch_python.so", None),
-                ("torch/lib/libshm.dylib", None),
-                ("torch/lib/libtensorpipe.a", None),
-                ("torch/bin/protoc", None),
+                "libtorch.so",
+                "libtorch_cuda.so",
+                "libtorch_cuda_linalg.so",
+                "libtorch_nvshmem.so",
+                "libc10_cuda.so",
+                "libcaffe2_nvrtc.so",
+                "libtorch_python.so",
+                "libtorch_global_deps.so",
+                "libshm/socket.h",
             ],
+        );
+    }
+
+    #[test]
+    fn of_a_cpu_build_all_libraries_are_taken() {
+        check_torch(
+            Take::Torch,
+            &["libtorch.so", "libtorch_cpu.so", "libgomp.so.1", "libtorch.dylib", "libtorch_cpu.dylib", "libomp.dylib"],
+            &["libtorch_python.so", "libshm.dylib", "libtensorpipe.a"],
         );
     }
 
@@ -138,7 +134,7 @@ mod tests {
         let cuda = format!("torch/lib/libtorch_cuda{DYLIB_SUFFIX}");
         let names = ["torch/lib/libtorch_cpu.so", &cuda];
         assert!(matches!(Take::of_torch(names.into_iter()), Take::CpuHalf));
-        assert!(matches!(Take::of_torch(names[..1].iter().copied()), Take::Everything));
+        assert!(matches!(Take::of_torch(names[..1].iter().copied()), Take::Torch));
     }
 
     #[test]

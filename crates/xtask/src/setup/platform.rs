@@ -23,11 +23,16 @@ impl Platform {
                 "manylinux_2_28_x86_64",
                 "manylinux_2_27_x86_64",
                 "manylinux_2_25_x86_64",
-                "manylinux_2_24_x86_64",
                 "manylinux_2_17_x86_64",
                 "manylinux2014_x86_64",
             ],
-            ("linux", "aarch64") if !musl => &["manylinux_2_28_aarch64", "manylinux2014_aarch64"],
+            ("linux", "aarch64") if !musl => &[
+                "manylinux_2_28_aarch64",
+                "manylinux_2_27_aarch64",
+                "manylinux_2_25_aarch64",
+                "manylinux_2_17_aarch64",
+                "manylinux2014_aarch64",
+            ],
             // pip itself adds the older releases of macOS to a tag.
             ("macos", "aarch64") => &["macosx_14_0_arm64"],
             _ => bail!(

@@ -171,6 +171,17 @@ fn a_wheel_without_its_library_is_no_libtorch() {
 }
 
 #[test]
+fn a_wheel_of_something_else_is_refused() {
+    let (_dir, home) = home();
+    let error = fetch(&home, &mut |_| {
+        wheel(&home.wheels().join(TORCH_WHEEL), &["torch/__init__.py".to_owned()]);
+        Ok(())
+    })
+    .unwrap_err();
+    assert!(error.to_string().contains("holds nothing of libtorch"), "{error:#}");
+}
+
+#[test]
 fn a_name_that_leads_out_of_the_folder_is_left_in_the_wheel() {
     let (dir, home) = home();
     let path = home.wheels().join(TORCH_WHEEL);

@@ -71,11 +71,12 @@ impl Wheel {
         self.archive.file_names().flatten().map(|it| it.into_owned()).collect()
     }
 
-    /// Writes the files to which `place` gives a place below `out`, each checked against its checksum.
+    /// Writes the files to which `place` gives a place below `out`, each checked against its checksum, and counts them.
     ///
     /// # Errors
     /// [`Damaged`], or what the disk said.
-    pub fn unpack(&mut self, out: &Path, place: impl Fn(&str) -> Option<PathBuf>) -> Result<()> {
+    pub fn unpack(&mut self, out: &Path, place: impl Fn(&str) -> Option<PathBuf>) -> Result<usize> {
+        let mut written = 0;
         let mut buffer = vec![0; 1 << 20];
         for index in 0..self.archive.len() {
             let mut entry = self.archive.by_index(index).map_err(|e| damaged_or(e, &self.path))?;
@@ -95,8 +96,9 @@ impl Wheel {
                 }
                 file.write_all(&buffer[..n]).map_err(|e| full_or(e, &to))?;
             }
+            written += 1;
         }
-        Ok(())
+        Ok(written)
     }
 }
 
