@@ -41,8 +41,9 @@ pub fn batched_nms(sorted: &[Candidate], iou_threshold: f32, max: usize) -> Vec<
             let w = (bbox.x2.min(other.x2) - bbox.x1.max(other.x1)).max(0.0);
             let h = (bbox.y2.min(other.y2) - bbox.y1.max(other.y1)).max(0.0);
             let inter = w * h;
+            let iou = inter / (other_area + area - inter);
             // Two empty boxes give NaN, which suppresses nothing.
-            !(inter / (other_area + area - inter) > iou_threshold)
+            iou.is_nan() || iou <= iou_threshold
         }) {
             by_class[class].push((bbox, area));
             kept.push(candidate);

@@ -100,7 +100,7 @@ fn level_candidates(
             // exponential to be turned away. The margin outweighs every rounding.
             let floor = cfg.score_thr / objectness;
             let least = (floor / (1.0 - floor).max(1e-6)).ln() - 0.01;
-            for (label, &logit) in logits.iter().enumerate().filter(|it| !(*it.1 < least)) {
+            for (label, &logit) in logits.iter().enumerate().filter(|it| *it.1 >= least) {
                 add(label, score(logit));
             }
         } else {

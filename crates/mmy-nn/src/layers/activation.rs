@@ -57,6 +57,7 @@ struct ActCfg {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[expect(clippy::upper_case_acronyms, reason = "PyTorch's own names")]
 enum ActType {
     SiLU,
     ReLU,
