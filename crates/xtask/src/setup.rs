@@ -155,7 +155,9 @@ fn fetch_once(home: &Home, download: &mut dyn FnMut(&str) -> Result<()>) -> Resu
     clear(&out)?;
     for (wheel, take) in &mut wheels {
         if wheel.unpack(&out, |name| take.place(name))? == 0 {
-            bail!("{} holds nothing of libtorch", wheel.path.display());
+            let path = wheel.path.clone();
+            let _ = fs::remove_file(&path);
+            bail!("{} holds nothing of libtorch", path.display());
         }
     }
     if let Take::CpuHalf = take {
