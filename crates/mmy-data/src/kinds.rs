@@ -3,9 +3,9 @@
 use std::{path::Path, sync::Arc};
 
 use mmy_registry::Kind;
-use mmy_structures::{Batch, ImageMeta, Instance, Sample};
+use mmy_structures::{Batch, Image, ImageMeta, Instance, Sample};
 
-use crate::{Buffers, Context, DataError, Draw, MetaInfo};
+use crate::{Buffers, Context, DataError, Draw, MetaInfo, Rng};
 
 /// Data sets: `YOLOv5CocoDataset`, `YOLOv5VOCDataset`, `ShapesDataset`.
 pub struct Dataset;
@@ -21,6 +21,14 @@ impl Kind for Transform {
     const NAME: &'static str = "transform";
     type Args<'a> = ();
     type Output = Box<dyn TransformStep>;
+}
+
+/// The steps inside `Albu`, under Albumentations' names: `Blur`, `MedianBlur`, `ToGray`, `CLAHE`.
+pub struct Albumentation;
+impl Kind for Albumentation {
+    const NAME: &'static str = "albumentation";
+    type Args<'a> = ();
+    type Output = Box<dyn PixelStep>;
 }
 
 /// Orders in which samples are drawn: `DefaultSampler`, `InfiniteSampler`.
@@ -98,6 +106,15 @@ pub trait TransformStep: Send + Sync {
     /// # Errors
     /// As [`DatasetSource::sample`].
     fn apply(&self, sample: Sample, context: &mut Context<'_>) -> Result<Option<Sample>, DataError>;
+}
+
+/// A change of pixels that leaves every object where it is.
+pub trait PixelStep: Send + Sync {
+    /// Probability that the change is made, 0 to 1.
+    fn prob(&self) -> f64;
+
+    /// Makes it.
+    fn apply(&self, image: Image, rng: &mut Rng, buffers: &mut Buffers) -> Image;
 }
 
 /// An order in which samples are drawn. Any place can be asked for by itself.

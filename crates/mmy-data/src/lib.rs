@@ -25,8 +25,8 @@ pub use context::{Buffers, Context, Pipeline};
 pub use datasets::{FileDataset, FilterConfig, MetaInfo, Record};
 pub use error::DataError;
 pub use kinds::{
-    BatchShaper, BatchShapes, Collate, CollateFn, Dataset, DatasetSource, SampleOrder, Sampler, SamplerArgs, Transform,
-    TransformStep,
+    Albumentation, BatchShaper, BatchShapes, Collate, CollateFn, Dataset, DatasetSource, PixelStep, SampleOrder,
+    Sampler, SamplerArgs, Transform, TransformStep,
 };
 pub use loader::{Batches, DataloaderConfig, Loader, LoaderArgs, OnBadImage};
 pub use random::{Draw, Permutation, Rng};

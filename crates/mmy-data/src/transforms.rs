@@ -1,10 +1,12 @@
 //! The steps of a pipeline, under MMYOLO's names.
 
+mod albu;
 mod hsv_random_aug;
 mod keep_ratio_resize;
 mod letter_resize;
 mod load_annotations;
 mod load_image;
+mod mixup;
 mod mosaic;
 mod pack;
 mod random_affine;

@@ -46,6 +46,8 @@ impl Placed {
     fn pixels(&self, width: usize, height: usize) -> (Vec<(usize, Point, f32)>, f32) {
         let reach = self.radius[0].max(self.radius[1]) * 1.15 + 2.0;
         let thin = self.radius[0].min(self.radius[1]);
+        // Outlines lie within 1 of their origin, and edges are a pixel wide.
+        let limit = 1.0 + 1.0 / thin;
         let (mut inside, mut all, mut out) = (0, 0, Vec::new());
         let range = |centre: f32| ((centre - reach).floor() as i64, (centre + reach).ceil() as i64);
         let ((left, right), (top, bottom)) = (range(self.centre[0]), range(self.centre[1]));
@@ -53,6 +55,9 @@ impl Placed {
             for x in left..=right {
                 let seen = (0..width as i64).contains(&x) && (0..height as i64).contains(&y);
                 let local = self.local(x, y);
+                if local[0].abs() > limit || local[1].abs() > limit {
+                    continue;
+                }
                 let coverage = (0.5 - self.outline.distance(local) * thin).clamp(0.0, 1.0);
                 if coverage > 0.0 {
                     all += usize::from(coverage > 0.5);
