@@ -2,9 +2,9 @@
 
 use std::env;
 
-const SOURCES: [&str; 3] = ["cpp/autograd.cpp", "cpp/depthwise.cpp", "cpp/ops.cpp"];
+const SOURCES: [&str; 4] = ["cpp/autograd.cpp", "cpp/depthwise.cpp", "cpp/ops.cpp", "cpp/star.cpp"];
 
-/// The depthwise kernel is compiled once for each instruction set; the processor at hand chooses.
+/// The kernels are compiled once for each instruction set; the processor at hand chooses.
 const X86_KERNELS: [(&str, &[&str]); 2] = [
     ("avx2", &["-mavx2", "-mfma"]),
     ("avx512", &["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mprefer-vector-width=512"]),
@@ -31,9 +31,9 @@ fn main() {
     edge.compile("mmy_torch");
 
     let x86 = env::var("CARGO_CFG_TARGET_ARCH").is_ok_and(|arch| arch == "x86_64");
-    kernel("baseline", &[]);
+    kernels("baseline", &[]);
     for (name, flags) in X86_KERNELS.iter().filter(|_| x86) {
-        kernel(name, flags);
+        kernels(name, flags);
     }
 
     println!("cargo::rustc-link-search=native={}", libtorch.lib.display());
@@ -48,12 +48,12 @@ fn cpp() -> cc::Build {
     build
 }
 
-fn kernel(name: &str, flags: &[&str]) {
+fn kernels(name: &str, flags: &[&str]) {
     // A tight loop is of no use unoptimised.
     cpp()
-        .file("cpp/depthwise_kernel.cpp")
+        .files(["cpp/depthwise_kernel.cpp", "cpp/star_kernel.cpp"])
         .define("MMY_ISA", name)
         .flags(flags)
         .opt_level(3)
-        .compile(&format!("mmy_depthwise_{name}"));
+        .compile(&format!("mmy_kernels_{name}"));
 }

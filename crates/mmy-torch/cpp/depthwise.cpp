@@ -2,6 +2,7 @@
 
 #include "depthwise.h"
 #include "edge.h"
+#include "isa.h"
 
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
@@ -12,15 +13,13 @@
 
 namespace {
 
-// The best kernels that the processor runs, but none above `limit`: 0 the baseline, 1 AVX2, 2 AVX-512.
 const mmy::DepthwiseKernels& kernels(int limit) {
 #if defined(__x86_64__)
-  if (limit >= 2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {
-    return mmy::depthwise_avx512;
-  }
-  if (limit >= 1 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
-    return mmy::depthwise_avx2;
+  switch (mmy::instruction_set(limit)) {
+    case 2:
+      return mmy::depthwise_avx512;
+    case 1:
+      return mmy::depthwise_avx2;
   }
 #endif
   return mmy::depthwise_baseline;

@@ -1,57 +1,14 @@
-// The gradient of a depthwise convolution's weight. Compiled once for each instruction set, with MMY_ISA its name.
+// The gradient of a depthwise convolution's weight. Compiled once for each instruction set.
 //
 // Lanes are channels. The input's row is walked once, with a window of the gradient's row in registers: each pixel of the
 // input meets the `K` pixels of the gradient that it contributed to, so `R` rows of the kernel cost `R + 1` loads and
 // `R * K` multiplications. The sums of those `R * K` taps stay in registers over the whole picture.
 
 #include "depthwise.h"
-
-#if defined(__AVX512F__)
-#define MMY_LANES 16
-#define MMY_REGISTERS 32
-#elif defined(__AVX2__)
-#define MMY_LANES 8
-#define MMY_REGISTERS 16
-#elif defined(__aarch64__)
-#define MMY_LANES 4
-#define MMY_REGISTERS 32
-#else
-#define MMY_LANES 4
-#define MMY_REGISTERS 16
-#endif
-
-#define MMY_JOIN_(a, b) a##b
-#define MMY_JOIN(a, b) MMY_JOIN_(a, b)
-#define MMY_UNROLL _Pragma("GCC unroll 16")
+#include "lanes.h"
 
 namespace mmy {
 namespace {
-
-using Half = unsigned short; // bfloat16
-
-template <int N>
-struct Lanes {
-  typedef float Floats __attribute__((vector_size(4 * N)));
-  typedef unsigned Words __attribute__((vector_size(4 * N)));
-  typedef Half Halves __attribute__((vector_size(2 * N)));
-};
-template <int N>
-using Floats = typename Lanes<N>::Floats;
-
-template <int N>
-inline __attribute__((always_inline)) Floats<N> load(const float* from) {
-  Floats<N> value;
-  __builtin_memcpy(&value, from, sizeof value);
-  return value;
-}
-
-template <int N>
-inline __attribute__((always_inline)) Floats<N> load(const Half* from) {
-  typename Lanes<N>::Halves halves;
-  __builtin_memcpy(&halves, from, sizeof halves);
-  auto words = __builtin_convertvector(halves, typename Lanes<N>::Words) << 16;
-  return (Floats<N>)words;
-}
 
 // The taps of `R` rows of the kernel from row `top` on, for `N` channels.
 template <class T, int N, int K, int R>

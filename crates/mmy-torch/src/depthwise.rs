@@ -8,8 +8,9 @@
 use tch::{Device, Kind, Tensor};
 
 use crate::autocast::State;
-use crate::autograd::{Graph, grad, is_grad_enabled};
-use crate::function::{Backward, Forward, Function, apply};
+use crate::autograd::is_grad_enabled;
+use crate::ffi::Level;
+use crate::function::{Backward, Forward, Function, apply, through_plain};
 use crate::memory_format::{MemoryFormat, is_contiguous_in, to_memory_format};
 use crate::{BoxError, Error, ffi};
 
@@ -91,7 +92,9 @@ impl Function for DepthwiseConv2d {
             return Ok(saved.iter().map(|_| None).collect());
         };
         if is_grad_enabled() {
-            return self.recorded(&saved, g);
+            // A kernel's numbers could not be differentiated again.
+            let run = |inputs: &[Tensor]| plain(&inputs[0], &inputs[1], inputs.get(2), 1, self.padding);
+            return Ok(through_plain(&saved, g, run)?);
         }
         let input = match ctx.needs_input_grad(0) {
             true => Some(self.input_grad(weight, g)?),
@@ -122,29 +125,6 @@ impl DepthwiseConv2d {
         let inner = g.f_narrow(2, -padding, height + 2 * padding)?.f_narrow(3, -padding, width + 2 * padding)?;
         plain(&inner, &turned, None, 1, 0)
     }
-
-    /// All gradients as parts of a graph, for a backward pass that is itself differentiated.
-    fn recorded(&self, saved: &[Tensor], g: &Tensor) -> Result<Vec<Option<Tensor>>, BoxError> {
-        let y = plain(&saved[0], &saved[1], saved.get(2), 1, self.padding)?;
-        let (wanted, places): (Vec<_>, Vec<_>) =
-            saved.iter().enumerate().filter(|(_, t)| t.requires_grad()).map(|(i, t)| (t, i)).unzip();
-        let mut found: Vec<_> = saved.iter().map(|_| None).collect();
-        for (place, gradient) in places.into_iter().zip(grad(&[y], &wanted, &[Some(g.shallow_clone())], Graph::Create)?)
-        {
-            found[place] = gradient;
-        }
-        Ok(found)
-    }
-}
-
-/// The highest instruction set that may be used; the processor may have less.
-#[derive(Clone, Copy, Debug)]
-enum Level {
-    #[cfg(test)]
-    Baseline = 0,
-    #[cfg(test)]
-    Avx2 = 1,
-    Avx512 = 2,
 }
 
 /// The gradients of weight, C×1×K×K, and bias, C, in float.
@@ -172,6 +152,7 @@ fn grads_of(x: &Tensor, g: &Tensor, kernel: i64, padding: i64, level: Level) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::autograd::{Graph, grad};
 
     /// What the tests of the whole convolution cannot reach: the kernels that this processor would not choose.
     #[test]

@@ -11,6 +11,16 @@ use torch_sys::C_tensor;
 
 use crate::Error;
 
+/// The highest instruction set that a kernel may use; the processor may have less.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Level {
+    #[cfg(test)]
+    Baseline = 0,
+    #[cfg(test)]
+    Avx2 = 1,
+    Avx512 = 2,
+}
+
 /// A message of the C++ side, null for success.
 pub(crate) type Message = *mut c_char;
 /// A list of tensors that the C++ side reads or changes.
@@ -125,6 +135,21 @@ unsafe extern "C" {
         limit: c_int,
         weight_grad: *mut *mut C_tensor,
         bias_grad: *mut *mut C_tensor,
+    ) -> Message;
+
+    pub(crate) fn mmy_star_forward(
+        a: *const C_tensor,
+        b: *const C_tensor,
+        limit: c_int,
+        y: *mut *mut C_tensor,
+    ) -> Message;
+    pub(crate) fn mmy_star_backward(
+        a: *const C_tensor,
+        b: *const C_tensor,
+        grad: *const C_tensor,
+        limit: c_int,
+        grad_a: *mut *mut C_tensor,
+        grad_b: *mut *mut C_tensor,
     ) -> Message;
 
     pub(crate) fn mmy_rng_state(state: *mut *mut C_tensor) -> Message;

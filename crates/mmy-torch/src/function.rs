@@ -52,7 +52,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use tch::Tensor;
 
-use crate::autograd::{GradMode, is_grad_enabled};
+use crate::autograd::{GradMode, Graph, grad, is_grad_enabled, with_grad};
 use crate::{BoxError, Error, ffi};
 
 /// A differentiable operation of several inputs and outputs.
@@ -205,6 +205,28 @@ pub fn apply<F: Function>(mut function: F, inputs: &[&Tensor]) -> Result<Vec<Ten
         ))?;
     }
     Ok(outputs)
+}
+
+/// The gradients of a function's inputs through `plain`, which computes its one output with libtorch's operators: for a
+/// backward pass that is itself differentiated, or that a kernel does not take.
+pub(crate) fn through_plain(
+    inputs: &[Tensor],
+    grad_output: &Tensor,
+    plain: impl FnOnce(&[Tensor]) -> Result<Tensor, Error>,
+) -> Result<Vec<Option<Tensor>>, Error> {
+    let graph = if is_grad_enabled() { Graph::Create } else { Graph::Free };
+    // Partial derivatives: one input may be computed from another, or be the same. Aliases part their ways.
+    let mut aliases = Vec::with_capacity(inputs.len());
+    for input in inputs {
+        aliases.push(match graph {
+            Graph::Create => input.f_view_as(input)?,
+            _ => input.f_detach()?.set_requires_grad(true),
+        });
+    }
+    let output = with_grad(|| plain(&aliases))?;
+    let wanted: Vec<_> = aliases.iter().filter(|alias| alias.requires_grad()).collect();
+    let mut found = grad(&[output], &wanted, &[Some(grad_output.shallow_clone())], graph)?.into_iter();
+    Ok(aliases.iter().map(|alias| if alias.requires_grad() { found.next().flatten() } else { None }).collect())
 }
 
 /// The counter of in-place changes; a tensor made in inference mode has none.

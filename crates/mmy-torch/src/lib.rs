@@ -14,6 +14,7 @@
 //! | [`depthwise`] | depthwise convolutions whose weight gradient is ours |
 //! | [`foreach`] | one operation over a list of tensors |
 //! | [`optim`] | fused SGD, Adam and AdamW steps, clipping of gradients |
+//! | [`star`] | StarNet's `relu6(a) · b` in one pass |
 //! | [`threads`] | libtorch's thread pools |
 //! | [`alloc`] | the C allocator's thresholds, peak memory |
 //! | [`cpu`] | what the processor can do |
@@ -30,6 +31,7 @@ pub mod function;
 pub mod memory_format;
 pub mod optim;
 pub mod rng;
+pub mod star;
 pub mod threads;
 
 pub use error::{BoxError, Error};

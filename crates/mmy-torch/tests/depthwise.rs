@@ -140,7 +140,12 @@ fn gradients_are_differentiable() -> Result<(), Error> {
     let x = values(&[2, 3, 5, 4], 1.0);
     let second = |kind: Kind, plain: bool| -> Result<Vec<Option<Tensor>>, Error> {
         let (x, w) = (channels_last(&x, kind).set_requires_grad(true), w.to_kind(kind).set_requires_grad(true));
-        let y = if plain { x.f_conv2d(&w, None::<&Tensor>, 1, 1, 1, 3)? } else { conv2d(&x, &w, None, 1, 1)? };
+        let conv = |x: &Tensor| match plain {
+            true => Ok(x.f_conv2d(&w, None::<&Tensor>, 1, 1, 1, 3)?),
+            false => conv2d(x, &w, None, 1, 1),
+        };
+        // Twice with one weight, so that the second input depends on it, too.
+        let y = conv(&conv(&x)?)?;
         let first = grad(&[y.square().sum(kind)], &[&x, &w], &[], Graph::Create)?;
         let norm: Tensor = first.iter().flatten().map(|g| g.square().sum(kind)).sum();
         grad(&[norm], &[&x, &w], &[], Graph::Free)
