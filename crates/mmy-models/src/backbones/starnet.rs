@@ -6,8 +6,10 @@
 use mmy_nn::{
     Scope,
     layers::{Activation, Conv, ConvModule, DropPath, Norm, add_into},
+    trace,
 };
 use mmy_registry::{Build, BuildError, register};
+use mmy_torch::star::relu6_mul;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
@@ -102,6 +104,7 @@ struct Stage {
 
 #[derive(Debug)]
 struct Block {
+    path: String,
     dwconv: ConvModule,
     f1: ConvModule,
     f2: ConvModule,
@@ -137,8 +140,9 @@ impl Block {
             |name, from, to, conv, norm: Option<Norm>, act| ConvModule::new(&(scope / name), from, to, conv, norm, act);
         let none = Activation::Identity;
         Block {
+            path: scope.path().to_owned(),
             dwconv: module("dwconv", dim, dim, depthwise, Some(Norm::TORCH), none),
-            f1: module("f1", dim, wide, point, None, Activation::ReLU6),
+            f1: module("f1", dim, wide, point, None, none),
             f2: module("f2", dim, wide, point, None, none),
             g: module("g", wide, dim, point, Some(Norm::TORCH), none),
             dwconv2: module("dwconv2", dim, dim, depthwise, None, none),
@@ -148,7 +152,10 @@ impl Block {
 
     fn forward(&self, x: &Tensor, train: bool) -> Tensor {
         let y = self.dwconv.forward(x, train);
-        let star = self.f1.forward(&y, train) * self.f2.forward(&y, train);
+        let (f1, f2) = (self.f1.forward(&y, train), self.f2.forward(&y, train));
+        // Two tensors of one shape can always be multiplied; libtorch's own operators are the way out all the same.
+        let star = relu6_mul(&f1, &f2).unwrap_or_else(|_| f1.relu6() * f2);
+        trace::report("ReLU6", format_args!("{}.act", self.path), &star, 0, 0);
         let y = self.dwconv2.forward(&self.g.forward(&star, train), train);
         // A convolution's own gradient does not need its result.
         add_into(self.drop_path.forward(y, train), x)

@@ -1,5 +1,6 @@
 //! Two-dimensional convolution.
 
+use mmy_torch::{autograd::is_grad_enabled, depthwise};
 use tch::{Kind, Tensor};
 
 use crate::{Init, Role, Scope, trace};
@@ -94,6 +95,13 @@ impl Conv2d {
     /// The one place that decides how a convolution is computed.
     fn convolve(&self, x: &Tensor) -> Tensor {
         let Conv { stride, padding, dilation, groups, .. } = self.conv;
+        let depthwise = groups > 1 && self.weight.size()[..2] == [groups, 1];
+        if depthwise && dilation == 1 && is_grad_enabled() {
+            // libtorch's weight gradient of these is what a training step would wait for.
+            if let Ok(y) = depthwise::conv2d(x, &self.weight, self.bias.as_ref(), stride, padding) {
+                return y;
+            }
+        }
         x.conv2d(&self.weight, self.bias.as_ref(), [stride; 2], [padding; 2], [dilation; 2], groups)
     }
 
