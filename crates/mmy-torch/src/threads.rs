@@ -1,6 +1,10 @@
 //! libtorch's thread pools.
 //!
 //! Sums depend on how many threads share them, so a run fixes the count once and records it.
+//!
+//! The threads of one operation wait for each other by spinning. Where loader threads want the same cores, a thread that
+//! is put aside holds up all others: two threads on two busy cores took several times as long for a training step as one
+//! did. So leave a core to each loader thread that works all the time.
 
 use crate::{Error, ffi};
 
