@@ -1,4 +1,6 @@
-use super::*;
+use std::{ffi::OsStr, fs, path::PathBuf};
+
+use super::{find::torch_package, *};
 
 /// A folder with the files that make a libtorch, less those named in `without`.
 fn folder(version: Option<&str>, without: &[&str]) -> tempfile::TempDir {
@@ -89,6 +91,17 @@ fn before_the_set_up_the_message_names_it() {
 #[test]
 fn the_default_folder_carries_the_version() {
     assert!(DEFAULT_DIR.contains(VERSION));
+}
+
+#[test]
+fn cargo_is_told_when_to_look_again_and_what_is_wrong() {
+    let dir = folder(Some("2.13.0"), &[]);
+    let text = find::instructions(&find_in(dir.path()));
+    let library = dir.path().join("lib").join(format!("libtorch_cpu{DYLIB_SUFFIX}"));
+    assert!(text.contains("cargo::rerun-if-env-changed=LIBTORCH\n"), "{text}");
+    assert!(text.contains(&format!("cargo::rerun-if-changed={}\n", library.display())), "{text}");
+    let text = find::instructions(&Err(Error::Unset));
+    assert!(text.contains("cargo::error=LIBTORCH is not set"), "{text}");
 }
 
 #[cfg(unix)]
