@@ -1,6 +1,6 @@
 //! `mmy bench`: medians and spread of the three things that take time.
 
-use std::time::Instant;
+use std::{fmt::Write, time::Instant};
 
 use mmy_engine::{
     Model,
@@ -15,6 +15,7 @@ use crate::{
     cli::{BenchArgs, BenchCommand, StepArgs},
     failure::{Failure, Outcome},
     logging,
+    output::{show, show_json},
     project::Project,
 };
 
@@ -52,18 +53,16 @@ impl Figures {
                 out.insert(name.into(), json!({"min": min, "median": median, "max": max}));
             }
             out.insert("peak_memory_mib".into(), peak.map_or(Value::Null, Value::from));
-            println!("{}", serde_json::to_string_pretty(&out).map_err(Failure::user)?);
-            return Ok(());
+            return show_json(&out);
         }
-        println!("{title}");
-        println!("  {:14}  {:>9}  {:>9}  {:>9}", "", "median", "min", "max");
+        let mut out = format!("{title}\n  {:14}  {:>9}  {:>9}  {:>9}\n", "", "median", "min", "max");
         for (name, [min, median, max]) in rows {
-            println!("  {name:14}  {median:>9.2}  {min:>9.2}  {max:>9.2}");
+            let _ = writeln!(out, "  {name:14}  {median:>9.2}  {min:>9.2}  {max:>9.2}");
         }
         if let Some(peak) = peak {
-            println!("  peak memory {peak:.0} MiB");
+            let _ = writeln!(out, "  peak memory {peak:.0} MiB");
         }
-        Ok(())
+        show(&out)
     }
 }
 

@@ -2,18 +2,13 @@
 
 use crate::{
     cli::ConfigCommand,
-    failure::{Failure, Outcome},
+    failure::Outcome,
+    output::{show, show_json},
     project::Project,
 };
 
 pub fn run(command: &ConfigCommand) -> Outcome {
     let ConfigCommand::Show { config, json } = command;
     let project = Project::load(config)?;
-    if *json {
-        let text = serde_json::to_string_pretty(&project.loaded.to_json()).map_err(Failure::user)?;
-        println!("{text}");
-    } else {
-        print!("{}", project.loaded.to_toml());
-    }
-    Ok(())
+    if *json { show_json(&project.loaded.to_json()) } else { show(&project.loaded.to_toml()) }
 }

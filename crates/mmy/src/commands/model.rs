@@ -1,6 +1,6 @@
 //! `mmy model`.
 
-use std::path::Path;
+use std::{fmt::Write, path::Path};
 
 use mmy_engine::Model;
 use mmy_nn::{
@@ -14,6 +14,7 @@ use tch::{Device, Kind, Tensor};
 use crate::{
     cli::ModelCommand,
     failure::{Failure, Outcome},
+    output::{show, show_json},
     project::Project,
 };
 
@@ -46,37 +47,36 @@ fn info(project: &Project, (height, width): (i64, i64), summary: bool, as_json: 
             })
             .collect();
         let out = json!({"input": [1, 3, height, width], "layers": layers, "params": total, "macs": macs});
-        println!("{}", serde_json::to_string_pretty(&out).map_err(Failure::user)?);
-        return Ok(());
+        return show_json(&out);
     }
-    if !summary {
-        table(&rows);
-    }
+    let table = if summary { String::new() } else { table(&rows) };
     let part = |name: &str| params.num_params_below(name);
-    println!(
-        "{}: {} parameters (backbone {}, neck {}, head {}), {:.4} GMACs at {height}×{width}",
+    show(&format!(
+        "{table}{}: {} parameters (backbone {}, neck {}, head {}), {:.4} GMACs at {height}×{width}\n",
         project.name,
         thousands(total),
         thousands(part("backbone")),
         thousands(part("neck")),
         thousands(part("bbox_head")),
         macs as f64 / 1e9
-    );
-    Ok(())
+    ))
 }
 
-fn table(rows: &[LayerRow]) {
+fn table(rows: &[LayerRow]) -> String {
     let shape = |it: &LayerRow| it.output.iter().map(i64::to_string).collect::<Vec<_>>().join("×");
     let path = rows.iter().map(|it| it.path.chars().count()).max().unwrap_or(0).max(5);
     let module = rows.iter().map(|it| it.module.chars().count()).max().unwrap_or(0).max(6);
     let output = rows.iter().map(|it| shape(it).chars().count()).max().unwrap_or(0).max(6);
-    println!("{:path$}  {:module$}  {:>output$}  {:>12}  {:>10}", "layer", "module", "output", "parameters", "MMACs");
+    let head = ("layer", "module", "output", "parameters", "MMACs");
+    let mut out = format!("{:path$}  {:module$}  {:>output$}  {:>12}  {:>10}\n", head.0, head.1, head.2, head.3, head.4);
     for row in rows {
         let macs = if row.macs == 0 { String::new() } else { format!("{:.2}", row.macs as f64 / 1e6) };
         let params = if row.params == 0 { String::new() } else { thousands(row.params) };
-        println!("{:path$}  {:module$}  {:>output$}  {params:>12}  {macs:>10}", row.path, row.module, shape(row));
+        let (layer, kind, shape) = (&row.path, row.module, shape(row));
+        let _ = writeln!(out, "{layer:path$}  {kind:module$}  {shape:>output$}  {params:>12}  {macs:>10}");
     }
-    println!();
+    out.push('\n');
+    out
 }
 
 /// `1,234,567`.
@@ -111,10 +111,7 @@ fn forward(project: &Project, weights: &Path, input: &Path, output: &Path) -> Ou
     }
     write_safetensors(output, named.iter().map(|(name, map)| (name.as_str(), map)), Default::default())
         .map_err(Failure::user)?;
-    for (name, map) in &named {
-        println!("{name}: {:?}", map.size());
-    }
-    Ok(())
+    show(&named.iter().map(|(name, map)| format!("{name}: {:?}\n", map.size())).collect::<String>())
 }
 
 #[cfg(test)]

@@ -1,17 +1,20 @@
 //! `mmy registry`.
 
+use std::fmt::Write;
+
 use mmy_registry::Entry;
 use serde_json::{Value, json};
 
 use crate::{
     cli::RegistryCommand,
     failure::{Failure, Outcome},
+    output::{show, show_json},
 };
 
 pub fn run(command: RegistryCommand) -> Outcome {
     match command {
         RegistryCommand::List { kind, json } => list(kind.as_deref(), json),
-        RegistryCommand::Show { name } => show(&name),
+        RegistryCommand::Show { name } => explain(&name),
     }
 }
 
@@ -28,19 +31,19 @@ fn list(kind: Option<&str>, as_json: bool) -> Outcome {
     let chosen: Vec<_> = entries.into_iter().filter(|it| kind.as_deref().is_none_or(|k| same(it.kind, k))).collect();
     if as_json {
         let rows: Vec<_> = chosen.iter().map(|it| row(it)).collect();
-        println!("{}", serde_json::to_string_pretty(&rows).map_err(Failure::user)?);
-        return Ok(());
+        return show_json(&rows);
     }
+    let mut out = String::new();
     let width = chosen.iter().map(|it| it.name.len()).max().unwrap_or(0);
     let mut last = "";
     for entry in chosen {
         if entry.kind != last {
-            println!("{}{}", if last.is_empty() { "" } else { "\n" }, entry.kind);
+            let _ = writeln!(out, "{}{}", if last.is_empty() { "" } else { "\n" }, entry.kind);
             last = entry.kind;
         }
-        println!("  {:width$}  {}  ({})", entry.name, first_sentence(entry), entry.krate);
+        let _ = writeln!(out, "  {:width$}  {}  ({})", entry.name, first_sentence(entry), entry.krate);
     }
-    Ok(())
+    show(&out)
 }
 
 fn row(entry: &Entry) -> Value {
@@ -69,7 +72,7 @@ fn first_sentence(entry: &Entry) -> String {
     }
 }
 
-fn show(name: &str) -> Outcome {
+fn explain(name: &str) -> Outcome {
     let entries = mmy_registry::entries();
     let bare = name.rsplit(['.', ':']).next().unwrap_or(name);
     let found: Vec<_> = entries.iter().filter(|it| it.name == bare).collect();
@@ -78,30 +81,32 @@ fn show(name: &str) -> Outcome {
         let hint = near.map_or_else(|| "; `mmy registry list` shows all".into(), |it| format!("; did you mean `{it}`?"));
         return Err(Failure::User(format!("nothing is called `{name}`{hint}")));
     }
-    for (index, entry) in found.into_iter().enumerate() {
-        println!("{}{} ({})", if index == 0 { "" } else { "\n" }, entry.name, entry.kind);
-        println!("{} {}, {}:{}\n", entry.krate, entry.version, entry.file, entry.line);
-        println!("{}", doc(entry));
-        let schema = entry.schema();
-        let required: Vec<_> = schema.get("required").and_then(Value::as_array).into_iter().flatten().collect();
-        let keys = schema.get("properties").and_then(Value::as_object);
-        if let Some(keys) = keys.filter(|it| !it.is_empty()) {
-            println!("\nkeys:");
-            for (key, property) in keys {
-                let needed = required.iter().any(|it| it.as_str() == Some(key));
-                let default = match property.get("default") {
-                    _ if needed => ", required".to_owned(),
-                    Some(value) if !value.is_null() => format!(" = {value}"),
-                    _ => ", optional".to_owned(),
-                };
-                println!("  {key}: {}{default}", type_name(property, schema.as_value()));
-                for line in description(property).lines() {
-                    println!("      {line}");
-                }
-            }
+    show(&found.into_iter().map(|it| manual(it)).collect::<Vec<_>>().join("\n"))
+}
+
+/// What a part is, where it is written, and its keys.
+fn manual(entry: &Entry) -> String {
+    let mut out = format!("{} ({})\n", entry.name, entry.kind);
+    let _ = writeln!(out, "{} {}, {}:{}\n\n{}", entry.krate, entry.version, entry.file, entry.line, doc(entry));
+    let schema = entry.schema();
+    let required: Vec<_> = schema.get("required").and_then(Value::as_array).into_iter().flatten().collect();
+    let keys = schema.get("properties").and_then(Value::as_object);
+    for (number, (key, property)) in keys.into_iter().flatten().enumerate() {
+        if number == 0 {
+            out.push_str("\nkeys:\n");
+        }
+        let needed = required.iter().any(|it| it.as_str() == Some(key));
+        let default = match property.get("default") {
+            _ if needed => ", required".to_owned(),
+            Some(value) if !value.is_null() => format!(" = {value}"),
+            _ => ", optional".to_owned(),
+        };
+        let _ = writeln!(out, "  {key}: {}{default}", type_name(property, schema.as_value()));
+        for line in description(property).lines() {
+            let _ = writeln!(out, "      {line}");
         }
     }
-    Ok(())
+    out
 }
 
 fn description(property: &Value) -> &str {
