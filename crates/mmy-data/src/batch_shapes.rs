@@ -69,3 +69,36 @@ impl BatchShaper for Config {
         out
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::golden;
+
+    #[test]
+    fn shapes_equal_mmyolo() {
+        let numbers = golden::json();
+        let list = |it: &serde_json::Value| -> Vec<usize> {
+            it.as_array().unwrap().iter().map(|it| it.as_u64().unwrap() as usize).collect()
+        };
+        let sizes: Vec<_> =
+            numbers["batch_shape_wh"].as_array().unwrap().iter().map(|it| (list(it)[1], list(it)[0])).collect();
+        let cases = numbers["batch_shape"].as_object().unwrap();
+        assert_eq!(cases.len(), 8);
+        for (name, expect) in cases {
+            let (batch_size, extra) = name.strip_prefix("bs").unwrap().split_once(".extra").unwrap();
+            let (batch_size, extra_pad_ratio) = (batch_size.parse().unwrap(), extra.parse().unwrap());
+            let policy = Config { batch_size, extra_pad_ratio, ..Config::default() }.build(()).unwrap();
+            let ours = policy.arrange(&sizes);
+            let theirs: Vec<_> =
+                expect.as_array().unwrap().iter().map(|it| (it[0].as_u64().unwrap() as usize, list(&it[1]))).collect();
+            // The original's sort leaves the order of equal aspects open; ours keeps it.
+            let aspect = |it: usize| sizes[it].0 as f64 / sizes[it].1 as f64;
+            assert!(ours.windows(2).all(|it| (aspect(it[0].0), it[0].0) < (aspect(it[1].0), it[1].0)), "{name}");
+            for (ours, theirs) in ours.iter().zip(&theirs) {
+                assert_eq!((aspect(ours.0), ours.1), (aspect(theirs.0), (theirs.1[0], theirs.1[1])), "{name}");
+            }
+            assert_eq!(ours.len(), theirs.len());
+        }
+    }
+}

@@ -19,7 +19,7 @@ pub mod ops;
 mod random;
 mod samplers;
 mod shapes;
-pub mod transforms;
+mod transforms;
 
 pub use context::{Buffers, Context, Pipeline};
 pub use datasets::{FileDataset, FilterConfig, MetaInfo, Record};

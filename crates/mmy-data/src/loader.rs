@@ -7,7 +7,7 @@ use std::{
     any::Any,
     collections::HashSet,
     panic::{AssertUnwindSafe, catch_unwind},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -60,6 +60,22 @@ impl Loader {
             on_bad_image: OnBadImage::Redraw,
             seed,
             reported: Mutex::default(),
+        };
+        Loader { inner: Arc::new(inner) }
+    }
+
+    /// The same with `num_workers` threads, each with up to `prefetch_factor` (at least 1) batches in memory.
+    #[must_use]
+    pub fn with_workers(&self, num_workers: usize, prefetch_factor: usize) -> Self {
+        let it = &*self.inner;
+        let inner = Inner {
+            source: it.source.clone(),
+            order: it.order.clone(),
+            collate: it.collate.clone(),
+            num_workers,
+            prefetch_factor: prefetch_factor.max(1),
+            reported: Mutex::default(),
+            ..*it
         };
         Loader { inner: Arc::new(inner) }
     }
@@ -171,8 +187,8 @@ impl Inner {
         })
     }
 
-    fn report(&self, path: &PathBuf, error: &DataError) {
-        if self.reported.lock().unwrap_or_else(PoisonError::into_inner).insert(path.clone()) {
+    fn report(&self, path: &Path, error: &DataError) {
+        if self.reported.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned()) {
             tracing::warn!("{error}; another picture is drawn in its place");
         }
     }

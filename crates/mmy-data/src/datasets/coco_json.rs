@@ -189,8 +189,11 @@ mod tests {
     const HEAD: &str = r#""images": [{"id": 7, "file_name": "a \"NaN\".jpg", "width": 100, "height": 50, "license": 3},
         {"id": 9, "file_name": "b.jpg"}], "categories": [{"id": 4, "name": "cat"}, {"id": 18, "name": "dog"}]"#;
 
+    /// Label, box, and whether it is a crowd.
+    type Row = (u32, [f32; 4], bool);
+
     /// Reads a file of the given annotations; yields the boxes of each picture, or the error.
-    fn check(annotations: &str, classes: &[&str]) -> Result<Vec<Vec<(u32, [f32; 4], bool)>>, String> {
+    fn check(annotations: &str, classes: &[&str]) -> Result<Vec<Vec<Row>>, String> {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.json");
         fs::write(&path, format!("{{{HEAD}, \"annotations\": {annotations}}}")).unwrap();

@@ -68,9 +68,8 @@ fn tile_map(mut counts: [u32; 256], pixels: usize, limit: f64) -> [u8; 256] {
     }
     let rest = (cut % 256) as usize;
     counts.iter_mut().for_each(|it| *it += cut / 256);
-    if rest > 0 {
-        let step = (256 / rest).max(1);
-        counts.iter_mut().step_by(step).take(rest).for_each(|it| *it += 1);
+    if let Some(step) = 256usize.checked_div(rest) {
+        counts.iter_mut().step_by(step.max(1)).take(rest).for_each(|it| *it += 1);
     }
     let mut sum = 0;
     counts.map(|it| {

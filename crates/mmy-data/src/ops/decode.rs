@@ -40,8 +40,7 @@ pub fn decode(bytes: &[u8], orientation: ExifOrientation, buffers: &mut Buffers)
 
 /// Red first.
 fn jpeg(bytes: &[u8], buffers: &mut Buffers) -> Result<(Image, Orientation), String> {
-    // Decoders for the web fill up what is missing; to learn from, half a picture under whole boxes is no picture.
-    if !bytes.windows(2).rev().any(|it| it == [0xFF, 0xD9]) {
+    if !is_whole(bytes) {
         return Err("the JPEG data ends early".into());
     }
     let options = DecoderOptions::default()
@@ -63,6 +62,26 @@ fn jpeg(bytes: &[u8], buffers: &mut Buffers) -> Result<(Image, Orientation), Str
     decoder.decode_into(image.data_mut()).map_err(|error| error.to_string())?;
     let turn = decoder.exif().and_then(|it| Orientation::from_exif_chunk(it)).unwrap_or(Orientation::NoTransforms);
     Ok((image, turn))
+}
+
+/// Whether the end-of-image marker follows the first scan. Decoders for the web fill up what is missing; to learn from,
+/// half a picture under whole boxes is no picture.
+fn is_whole(bytes: &[u8]) -> bool {
+    // Segments before the scan are skipped by their length: a thumbnail in one of them has a marker of its own.
+    let mut rest = &bytes[2..];
+    while let &[0xFF, marker, ref tail @ ..] = rest {
+        match (marker, tail) {
+            (0xDA, _) => return tail.windows(2).rev().any(|it| it == [0xFF, 0xD9]),
+            // Fill bytes, and markers without a length.
+            (0xFF, _) => rest = &rest[1..],
+            (0x01 | 0xD0..=0xD8, _) => rest = tail,
+            (_, &[high, low, ..]) => {
+                rest = tail.get(usize::from(u16::from_be_bytes([high, low]))..).unwrap_or_default()
+            }
+            _ => return false,
+        }
+    }
+    false
 }
 
 /// Red first.
@@ -116,4 +135,111 @@ fn upright(image: Image, turn: Orientation, buffers: &mut Buffers) -> Image {
     }
     buffers.give_image(image);
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use image::{ExtendedColorType, ImageEncoder, codecs, metadata::Orientation};
+
+    use super::*;
+    use crate::ops::golden;
+
+    fn decoded(bytes: &[u8]) -> Result<Image, String> {
+        decode(bytes, ExifOrientation::Apply, &mut Buffers::default())
+    }
+
+    /// Smooth, so that JPEG changes little: red grows to the right, green downwards, blue is constant.
+    fn ramp() -> Image {
+        let mut image = Image::filled(24, 40, [60; 3]);
+        for y in 0..24 {
+            for (x, pixel) in image.row_mut(y).chunks_exact_mut(3).enumerate() {
+                (pixel[1], pixel[2]) = (10 * y as u8, 6 * x as u8);
+            }
+        }
+        image
+    }
+
+    fn rgb(image: &Image) -> Vec<u8> {
+        image.data().chunks_exact(3).flat_map(|it| [it[2], it[1], it[0]]).collect()
+    }
+
+    fn jpeg_file(exif: Option<u8>) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut encoder = codecs::jpeg::JpegEncoder::new_with_quality(&mut bytes, 95);
+        if let Some(orientation) = exif {
+            // Big-endian TIFF with one directory of one entry: tag 0x112, type short, one value.
+            let mut tiff = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0".to_vec();
+            tiff.extend([orientation, 0, 0, 0, 0, 0, 0]);
+            encoder.set_exif_metadata(tiff).unwrap();
+        }
+        encoder.write_image(&rgb(&ramp()), 40, 24, ExtendedColorType::Rgb8).unwrap();
+        bytes
+    }
+
+    #[test]
+    fn formats_agree() {
+        let mut png = Vec::new();
+        let encoder = codecs::png::PngEncoder::new(&mut png);
+        encoder.write_image(&rgb(&ramp()), 40, 24, ExtendedColorType::Rgb8).unwrap();
+        assert_eq!(decoded(&png).unwrap(), ramp());
+        let mut bmp = Vec::new();
+        let encoder = codecs::bmp::BmpEncoder::new(&mut bmp);
+        encoder.write_image(&rgb(&ramp()), 40, 24, ExtendedColorType::Rgb8).unwrap();
+        assert_eq!(decoded(&bmp).unwrap(), ramp());
+        let mut webp = Vec::new();
+        let encoder = codecs::webp::WebPEncoder::new_lossless(&mut webp);
+        encoder.write_image(&rgb(&ramp()), 40, 24, ExtendedColorType::Rgb8).unwrap();
+        assert_eq!(decoded(&webp).unwrap(), ramp());
+        // Quality 95 moves a smooth ramp by a few levels.
+        let (most, _) = golden::difference(&decoded(&jpeg_file(None)).unwrap(), &ramp());
+        assert!(most <= 6, "{most}");
+        let mut grey = Vec::new();
+        let encoder = codecs::jpeg::JpegEncoder::new_with_quality(&mut grey, 95);
+        encoder.write_image(&[77; 40 * 24], 40, 24, ExtendedColorType::L8).unwrap();
+        assert_eq!(decoded(&grey).unwrap(), Image::filled(24, 40, [77; 3]));
+        let mut deep = Vec::new();
+        let encoder = codecs::png::PngEncoder::new(&mut deep);
+        let half: Vec<u8> = [0x80u8, 0x10].repeat(2 * 3 * 4);
+        encoder.write_image(&half, 2, 3, ExtendedColorType::Rgba16).unwrap();
+        assert_eq!(decoded(&deep).unwrap().shape(), (3, 2));
+    }
+
+    #[test]
+    fn exif_turns_the_picture_upright() {
+        let stored = decoded(&jpeg_file(None)).unwrap();
+        for number in 1..=8 {
+            let mut expect =
+                DynamicImage::ImageRgb8(image::RgbImage::from_raw(40, 24, stored.data().to_vec()).unwrap());
+            expect.apply_orientation(Orientation::from_exif(number).unwrap());
+            let file = jpeg_file(Some(number));
+            let ours = decoded(&file).unwrap();
+            assert_eq!(ours.data(), expect.as_bytes(), "{number}");
+            assert_eq!((ours.width() as u32, ours.height() as u32), (expect.width(), expect.height()));
+            assert_eq!(decode(&file, ExifOrientation::Ignore, &mut Buffers::default()).unwrap(), stored);
+        }
+    }
+
+    #[test]
+    fn broken_files_are_errors() {
+        let check = |bytes: &[u8], expect: &str| {
+            let error = decoded(bytes).unwrap_err();
+            assert!(error.contains(expect), "{error}");
+        };
+        check(b"", "empty");
+        check(b"<html>", "not a picture");
+        let whole = jpeg_file(Some(6));
+        for len in [2, 3, 10, 200, whole.len() / 2, whole.len() - 2] {
+            check(&whole[..len], "ends early");
+        }
+        check(b"\x89PNG\r\n\x1a\n", "");
+        check(b"BM", "");
+        // Any byte may be wrong: an error or a picture, never a panic.
+        for at in 0..whole.len() {
+            let mut broken = whole.clone();
+            broken[at] ^= 0xFF;
+            if let Ok(image) = decoded(&broken) {
+                assert!(!image.data().is_empty());
+            }
+        }
+    }
 }

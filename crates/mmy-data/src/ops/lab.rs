@@ -31,7 +31,7 @@ pub(super) fn to_bgr([lightness, a, b]: [f32; 3]) -> [u8; 3] {
     let cube = |it: f32| if it > EDGE { it * it * it } else { 3.0 * EDGE * EDGE * (it - 4.0 / 29.0) };
     let (x, z) = (cube(y + a / 500.0) * WHITE[0], cube(y - b / 200.0) * WHITE[1]);
     let y = cube(y);
-    let r = 3.240_479 * x - 1.537_150 * y - 0.498_535 * z;
+    let r = 3.240_479 * x - 1.537_15 * y - 0.498_535 * z;
     let g = -0.969_256 * x + 1.875_991 * y + 0.041_556 * z;
     let b = 0.055_648 * x - 0.204_043 * y + 1.057_311 * z;
     [b, g, r].map(|it| {

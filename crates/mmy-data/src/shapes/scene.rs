@@ -212,9 +212,8 @@ mod tests {
             radius: [10.0, 5.0],
         };
         let (pixels, share) = placed.pixels(30, 30);
-        // 0.8 of 20 × 10, no edge through a pixel.
-        assert_eq!((pixels.len(), share), (16 * 8, 1.0));
-        assert!(pixels.iter().all(|it| it.2 > 0.99));
+        // 0.8 of 20 × 10, and around them a rim of which less than half is covered.
+        assert_eq!((pixels.iter().filter(|it| it.2 > 0.5).count(), share), (16 * 8, 1.0));
         let half = Placed { centre: [0.0, 10.0], ..placed };
         assert_eq!(half.pixels(30, 30).1, 0.5);
     }

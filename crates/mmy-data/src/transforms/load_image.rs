@@ -94,7 +94,15 @@ impl TransformStep for LoadImageFromFile {
         let bytes = fs::read(path).map_err(|error| DataError::image(path, error))?;
         let image =
             ops::decode(&bytes, self.orientation, context.buffers).map_err(|error| DataError::image(path, error))?;
-        sample.meta.ori_shape = image.shape();
+        let (said, is) = (sample.meta.ori_shape, image.shape());
+        if said != (0, 0) && said != is {
+            let reason = format!(
+                "the picture is {}×{}, its annotations say {}×{}, so that its boxes would be off",
+                is.1, is.0, said.1, said.0
+            );
+            return Err(DataError::image(path, reason));
+        }
+        sample.meta.ori_shape = is;
         sample.meta.img_shape = image.shape();
         sample.image = image;
         Ok(Some(sample))
