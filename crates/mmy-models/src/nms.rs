@@ -1,5 +1,7 @@
 //! Non-maximum suppression.
 
+use std::cmp::Ordering;
+
 use mmy_structures::BBox;
 
 /// One scored box.
@@ -13,8 +15,26 @@ pub struct Candidate {
     pub label: u32,
 }
 
-/// Sorts by score, best first; equal scores stay in their order.
-pub fn sort(candidates: &mut [Candidate]) {
+/// Keeps the best `k` and sorts them by score, best first; equal scores stay in their order, and of those at the cut
+/// the first ones stay.
+pub fn top_k(candidates: &mut Vec<Candidate>, k: usize) {
+    if k == 0 {
+        candidates.clear();
+    }
+    if candidates.len() > k {
+        // A sort of millions would take longer than everything else: first find where to cut.
+        let mut scores: Vec<_> = candidates.iter().map(|it| it.score).collect();
+        let (better, cut, _) = scores.select_nth_unstable_by(k - 1, |a, b| b.total_cmp(a));
+        let mut at_the_cut = k - better.iter().filter(|it| it.total_cmp(cut).is_gt()).count();
+        candidates.retain(|it| match it.score.total_cmp(cut) {
+            Ordering::Greater => true,
+            Ordering::Equal if at_the_cut > 0 => {
+                at_the_cut -= 1;
+                true
+            }
+            Ordering::Equal | Ordering::Less => false,
+        });
+    }
     candidates.sort_by(|a, b| b.score.total_cmp(&a.score));
 }
 
@@ -61,9 +81,20 @@ mod tests {
     }
 
     fn check(mut candidates: Vec<Candidate>, max: usize, want: &[f32]) {
-        sort(&mut candidates);
+        top_k(&mut candidates, usize::MAX);
         let scores: Vec<_> = batched_nms(&candidates, 0.5, max).iter().map(|it| it.score).collect();
         assert_eq!(scores, want);
+    }
+
+    #[test]
+    fn of_equal_scores_at_the_cut_the_first_stay() {
+        let scores = [0.5, 0.9, 0.5, 0.1, 0.5, 0.7];
+        let all: Vec<_> = (0..).zip(scores).map(|(label, score)| candidate(0.0, 1.0, score, label)).collect();
+        for (k, want) in [(0, &[][..]), (1, &[1]), (3, &[1, 5, 0]), (4, &[1, 5, 0, 2]), (9, &[1, 5, 0, 2, 4, 3])] {
+            let mut best = all.clone();
+            top_k(&mut best, k);
+            assert_eq!(best.iter().map(|it| it.label).collect::<Vec<_>>(), want, "{k}");
+        }
     }
 
     #[test]

@@ -92,10 +92,9 @@ impl Positives {
         last.into_iter().unzip()
     }
 
-    /// [`Positives::rows`] and the like as tensors.
-    pub fn tensors(&self) -> (Tensor, Tensor, Tensor, Tensor) {
+    /// Anchors (P, 2), boxes (P, 4) and labels (P).
+    pub fn tensors(&self) -> (Tensor, Tensor, Tensor) {
         (
-            Tensor::from_slice(&self.rows),
             Tensor::from_slice(&self.anchors).view([-1, 2]),
             Tensor::from_slice(&self.boxes).view([-1, 4]),
             Tensor::from_slice(&self.labels),

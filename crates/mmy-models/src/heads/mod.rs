@@ -1,5 +1,6 @@
 //! Heads: layers that predict, losses that teach them, boxes that come out.
 
+mod gather;
 mod predict;
 pub mod yolov5_head;
 pub mod yolov5_head_module;

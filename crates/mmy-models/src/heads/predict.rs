@@ -9,7 +9,7 @@ use tch::{Kind, Tensor};
 use crate::{
     heads::TestCfg,
     kinds::{Decoder, ModelError},
-    nms::{Candidate, batched_nms, sort},
+    nms::{Candidate, batched_nms, top_k},
 };
 
 /// One level of a batch.
@@ -43,9 +43,7 @@ pub(super) fn picture(
     for level in levels {
         level_candidates(level, i, coder, cfg, &mut candidates)?;
     }
-    // The best `nms_pre` of all levels; the sort keeps the order of equal scores.
-    sort(&mut candidates);
-    candidates.truncate(cfg.nms_pre);
+    top_k(&mut candidates, cfg.nms_pre);
     let [top, _, left, _] = meta.pad_param;
     let (sx, sy) = meta.scale_factor;
     for it in &mut candidates {

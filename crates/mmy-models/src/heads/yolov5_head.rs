@@ -9,7 +9,7 @@ use tch::{Kind, Tensor};
 
 use crate::{
     assigners::{Level, Positives, SideRatioAssigner, targets},
-    heads::{TestCfg, predict},
+    heads::{TestCfg, gather::rows_and_column, predict},
     kinds::{
         BBoxCoder, BBoxHead, BoxDistance, BoxLoss, Decoder, DenseHead, HeadArgs, HeadMaps, HeadModule, HeadModuleArgs,
         Loss, Losses, ModelError, Predictor, PriorGenerator, Priors, ScoreLoss, default_slot, in_range,
@@ -143,19 +143,19 @@ impl Yolov5Head {
         map.permute([0, 2, 3, 1]).reshape([-1, self.width()])
     }
 
-    /// Class and box loss of one level, and what its objectness is to learn.
-    fn positive_losses(&self, table: &Tensor, positives: &Positives) -> (Option<Tensor>, Tensor, Tensor) {
-        let (rows, anchors, boxes, labels) = positives.tensors();
-        let pred = table.index_select(0, &rows).to_kind(Kind::Float);
+    /// Class and box loss of one level from its positive predictions (P, 5 + classes), and what the objectness of its
+    /// `places` predictions is to learn.
+    fn positive_losses(&self, pred: &Tensor, positives: &Positives, places: i64) -> (Option<Tensor>, Tensor, Tensor) {
+        let (anchors, boxes, labels) = positives.tensors();
         let s = pred.narrow(1, 0, 4).sigmoid() * 2.0;
         let pred_boxes = Tensor::cat(&[s.narrow(1, 0, 2) - 0.5, s.narrow(1, 2, 2).square() * anchors], 1);
         let (loss_bbox, iou) = self.loss_bbox.forward(&pred_boxes, &boxes);
 
         // A parallel scatter promises no order, so each place is written once, by the one that comes last.
-        let (places, winners) = positives.last_at_each_place();
+        let (last, winners) = positives.last_at_each_place();
         let iou = iou.detach().clamp_min(0.0).index_select(0, &Tensor::from_slice(&winners));
-        let mut target_obj = Tensor::zeros([table.size()[0]], (Kind::Float, table.device()));
-        let target_obj = target_obj.index_copy_(0, &Tensor::from_slice(&places), &iou);
+        let mut target_obj = Tensor::zeros([places], (Kind::Float, pred.device()));
+        let target_obj = target_obj.index_copy_(0, &Tensor::from_slice(&last), &iou);
 
         let loss_cls = (self.module.num_classes() > 1).then(|| {
             let logits = pred.slice(1, 5, None, 1);
@@ -199,17 +199,16 @@ impl DenseHead for Yolov5Head {
             let size = map.size();
             let grid = Level { size: (size[2], size[3]), anchors: &self.anchors[level] };
             let positives = self.assigner.assign(&targets, input, grid);
-            let table = self.table(map);
-            let mut target_obj = Tensor::zeros([table.size()[0]], (Kind::Float, device));
+            let (pred, logits) = rows_and_column(&self.table(map), &Tensor::from_slice(&positives.rows), 4)?;
+            let mut target_obj = logits.zeros_like();
             if !positives.is_empty() {
-                let (cls, bbox, obj) = self.positive_losses(&table, &positives);
+                let (cls, bbox, obj) = self.positive_losses(&pred, &positives, logits.size()[0]);
                 loss_bbox += bbox;
                 target_obj = obj;
                 if let Some(cls) = cls {
                     loss_cls += cls;
                 }
             }
-            let logits = table.select(1, 4).to_kind(Kind::Float);
             loss_obj += self.loss_obj.forward(&logits, &target_obj) * self.obj_level_weights[level];
         }
         let parts = [("loss_cls", loss_cls), ("loss_obj", loss_obj), ("loss_bbox", loss_bbox)];
