@@ -2,7 +2,7 @@
 
 use mmy_models::kinds::{HeadMaps, ModelError};
 use mmy_nn::{
-    MemoryFormat, ParamStore,
+    MemoryFormat, ParamStore, Role,
     testing::{assert_close, assert_gradients, field, fill, golden},
 };
 use mmy_structures::Batch;
@@ -10,7 +10,9 @@ use mmy_torch::memory_format::to_memory_format;
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 
-use crate::support::{assert_detections, batch, build, meta, rows, starnet, with, yolov5};
+use crate::support::{
+    as_published, assert_detections, batch, build, detector, meta, rows, starnet, warnings, with, yolov5,
+};
 
 fn check(file: &str, config: Value, gain: f64, format: MemoryFormat, gradients: bool) {
     let reference = golden(file);
@@ -114,12 +116,7 @@ fn a_step_of_training_lowers_the_loss_in_both_kinds() {
     for kind in [Kind::Float, Kind::BFloat16] {
         let store = ParamStore::new(Device::Cpu, 1);
         let model = build(starnet(8, &[1, 1, 1, 1], 2, 3), &store).unwrap();
-        let pictures = (field("pictures", &[2, 3, 64, 64]) * 255.0).to_kind(Kind::Float) / 255.0;
-        let batch = batch(
-            pictures,
-            &rows(&[[0.0, 1.0, 8.0, 10.0, 30.0, 34.0], [1.0, 2.0, 4.0, 4.0, 60.0, 50.0]]),
-            &meta([0.0; 4], 1.0, (64, 64)),
-        );
+        let batch = two_pictures();
         let mut totals = Vec::new();
         for _ in 0..4 {
             let losses = match kind {
@@ -138,6 +135,67 @@ fn a_step_of_training_lowers_the_loss_in_both_kinds() {
             });
         }
         assert!(totals[3] < totals[0], "{kind:?}: {totals:?}");
+    }
+}
+
+/// Two pictures of 64 × 64 pixels with a box each.
+fn two_pictures() -> Batch {
+    let table = rows(&[[0.0, 1.0, 8.0, 10.0, 30.0, 34.0], [1.0, 2.0, 4.0, 4.0, 60.0, 50.0]]);
+    batch(field("pictures", &[2, 3, 64, 64]), &table, &meta([0.0; 4], 1.0, (64, 64)))
+}
+
+#[test]
+fn the_published_config_warns_of_its_strides_and_trains() {
+    let store = ParamStore::new(Device::Cpu, 0);
+    let (model, warnings) = warnings(|| build(as_published(), &store).unwrap());
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(warnings[0].contains("strides [4, 8, 16]") && warnings[0].contains("[8, 16, 32]"), "{warnings:?}");
+    model.loss(&two_pictures()).unwrap().total().backward();
+    // Stage 3 runs and nobody uses it.
+    let idle = store.entries().into_iter().filter(|it| it.trainable() && !it.tensor.grad().defined());
+    let (count, numbers) = idle.fold((0, 0), |(n, all), it| (n + 1, all + it.tensor.numel()));
+    assert_eq!((count, numbers), (32, 1_094_592));
+}
+
+#[test]
+fn four_levels_train() {
+    let channels = [256, 512, 768, 1024];
+    let backbone = json!({
+        "type": "YOLOv5CSPDarknet", "arch": "P6", "deepen_factor": 0.33, "widen_factor": 0.125,
+        "out_indices": [2, 3, 4, 5],
+    });
+    let mut config = detector(backbone, &channels, 0.33, 0.125, 3);
+    config = with(config, "bbox_head.head_module.featmap_strides", json!([8, 16, 32, 64]));
+    config = with(config, "bbox_head.prior_generator.strides", json!([8, 16, 32, 64]));
+    let sizes = [[[19, 27]], [[96, 68]], [[140, 301]], [[436, 615]]];
+    config = with(config, "bbox_head.prior_generator.base_sizes", json!(sizes));
+    config = with(config, "bbox_head.head_module.num_base_priors", json!(1));
+    config = with(config, "bbox_head.obj_level_weights", json!([4.0, 1.0, 0.25, 0.06]));
+    let store = ParamStore::new(Device::Cpu, 0);
+    let model = build(config, &store).unwrap();
+    assert_eq!(model.size_divisor(), 64);
+    model.loss(&two_pictures()).unwrap().total().backward();
+    assert!(store.entries().iter().filter(|it| it.trainable()).all(|it| it.tensor.grad().defined()));
+}
+
+#[test]
+fn frozen_stages_and_running_statistics_stay() {
+    let mut config = with(yolov5(0.33, 0.125, 3), "backbone.frozen_stages", json!(1));
+    config = with(config, "backbone.norm_eval", json!(true));
+    let store = ParamStore::new(Device::Cpu, 0);
+    let model = build(config, &store).unwrap();
+    model.loss(&two_pictures()).unwrap().total().backward();
+    for entry in store.entries() {
+        let below = |prefix: &str| entry.name.starts_with(prefix);
+        match entry.role {
+            Role::Buffer if entry.name.ends_with("num_batches_tracked") => {
+                assert_eq!(entry.tensor.int64_value(&[]), i64::from(!below("backbone.")), "{}", entry.name);
+            }
+            Role::Buffer => {}
+            _ => {
+                assert_eq!(entry.trainable(), !below("backbone.stem.") && !below("backbone.stage1."), "{}", entry.name)
+            }
+        }
     }
 }
 

@@ -1,5 +1,10 @@
 //! Parts and batches for the other tests.
 
+use std::{
+    fmt::Debug,
+    sync::{Arc, Mutex},
+};
+
 use mmy_models::kinds::{Detector, DetectorModel};
 use mmy_nn::{ParamStore, StateDict};
 use mmy_registry::{BuildError, Kind, Slot};
@@ -85,6 +90,52 @@ pub fn detector(backbone: Value, channels: &[i64], deepen: f64, widen: f64, num_
             "max_per_img": 300,
         },
     })
+}
+
+/// The published StarNet config: s2's depths, strides 4, 8, 16 under a head of 8, 16, 32, widths halved in the neck.
+pub fn as_published() -> Value {
+    let backbone = json!({
+        "type": "StarNet", "base_dim": 24, "out_indices": [0, 1, 2], "depths": [1, 2, 6, 2], "mlp_ratio": 4,
+        "num_classes": 80,
+    });
+    detector(backbone, &[48, 96, 192], 0.33, 0.5, 80)
+}
+
+/// What `run` warns of, as `message`s.
+pub fn warnings<T>(run: impl FnOnce() -> T) -> (T, Vec<String>) {
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let out = tracing::subscriber::with_default(Listener(heard.clone()), run);
+    let heard = heard.lock().unwrap().clone();
+    (out, heard)
+}
+
+/// Collects the messages of warnings.
+struct Listener(Arc<Mutex<Vec<String>>>);
+
+impl tracing::Subscriber for Listener {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        *metadata.level() <= tracing::Level::WARN
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        event.record(&mut |field: &tracing::field::Field, value: &dyn Debug| {
+            if field.name() == "message" {
+                self.0.lock().unwrap().push(format!("{value:?}"));
+            }
+        });
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
 }
 
 /// Builds a detector into a store.

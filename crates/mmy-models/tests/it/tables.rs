@@ -5,16 +5,7 @@ use mmy_nn::{ParamStore, Role, testing::golden_text};
 use serde_json::{Value, json};
 use tch::Kind;
 
-use crate::support::{build, detector, starnet, with, yolov5};
-
-/// The published StarNet config: s2's depths, strides 4, 8, 16 under a head of 8, 16, 32, widths halved in the neck.
-fn as_published() -> Value {
-    let backbone = json!({
-        "type": "StarNet", "base_dim": 24, "out_indices": [0, 1, 2], "depths": [1, 2, 6, 2], "mlp_ratio": 4,
-        "num_classes": 80,
-    });
-    detector(backbone, &[48, 96, 192], 0.33, 0.5, 80)
-}
+use crate::support::{as_published, build, detector, starnet, with, yolov5};
 
 #[test]
 fn names_shapes_and_order_are_mmyolos() {
