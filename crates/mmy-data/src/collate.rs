@@ -26,17 +26,14 @@ fn stack(samples: &mut [(usize, Sample)], buffers: &mut Buffers) -> Result<Tenso
             other.meta.img_path.display(),
         )));
     }
-    let stride = height * width * Image::CHANNELS;
-    let mut bytes = buffers.take(stride * samples.len());
-    for (at, (_, sample)) in samples.iter_mut().enumerate() {
-        bytes[at * stride..(at + 1) * stride].copy_from_slice(sample.image.data());
+    let shape = [samples.len(), height, width, Image::CHANNELS].map(|it| it as i64);
+    let pictures: Vec<_> = samples.iter().map(|(_, it)| it.image.data()).collect();
+    let tensor = mmy_torch::bytes::from_parts(&shape, &pictures)
+        .and_then(|it| Ok(it.f_permute([0, 3, 1, 2])?))
+        .map_err(|error| DataError::Collate(error.to_string()));
+    for (_, sample) in samples {
         let empty = Image::new(0, 0, Vec::new()).expect("no bytes are a picture of no size");
         buffers.give_image(std::mem::replace(&mut sample.image, empty));
     }
-    let shape = [samples.len(), height, width, Image::CHANNELS].map(|it| it as i64);
-    let tensor = Tensor::f_from_data_size(&bytes, &shape, tch::Kind::Uint8)
-        .and_then(|it| it.f_permute([0, 3, 1, 2]))
-        .map_err(|error| DataError::Collate(error.to_string()));
-    buffers.give(bytes);
     tensor
 }

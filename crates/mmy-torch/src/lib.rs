@@ -9,6 +9,7 @@
 //! | [`function`] | differentiable operations whose backward pass is written in Rust |
 //! | [`autograd`] | gradients of chosen inputs, backward passes that keep the graph, grad mode |
 //! | [`autocast`] | mixed precision regions with device and kind |
+//! | [`bytes`] | tensors of bytes, put together in one copy |
 //! | [`memory_format`] | contiguous and channels-last tensors |
 //! | [`rng`] | the default generator's state |
 //! | [`depthwise`] | depthwise convolutions whose weight gradient is ours |
@@ -22,6 +23,7 @@
 pub mod alloc;
 pub mod autocast;
 pub mod autograd;
+pub mod bytes;
 pub mod cpu;
 pub mod depthwise;
 mod error;

@@ -83,7 +83,7 @@ impl DataloaderConfig {
         }
         for (key, set) in [("persistent_workers", self.persistent_workers), ("pin_memory", self.pin_memory)] {
             if set {
-                tracing::debug!("{key} has no effect: the loader's workers are threads");
+                tracing::info!("{key} has no effect: the loader's workers are threads");
             }
         }
         let collate: Arc<dyn CollateFn> = match &self.collate_fn {

@@ -1,5 +1,7 @@
 //! Affine maps of pictures, as OpenCV's `warpPerspective` makes them.
 
+use std::ops::Range;
+
 use mmy_structures::Image;
 
 use crate::Buffers;
@@ -47,6 +49,8 @@ impl pulp::WithSimd for Warp<'_> {
         let along: [Vec<f64>; 2] = inverse.map(|row| (0..width).map(|x| row[0] * x as f64).collect());
         let mut xs = vec![0; width];
         let mut ys = vec![0; width];
+        let upright = inverse[0][1] == 0.0 && inverse[1][0] == 0.0;
+        let mut blended = vec![0; if upright { image.width() * Image::CHANNELS } else { 0 }];
         for y in 0..height {
             let start = inverse.map(|row| row[1] * y as f64 + row[2]);
             for ((places, along), start) in [&mut xs, &mut ys].into_iter().zip(&along).zip(start) {
@@ -54,7 +58,49 @@ impl pulp::WithSimd for Warp<'_> {
                     *place = steps(start + along);
                 }
             }
-            warp_row(image, &xs, &ys, border, out.row_mut(y));
+            let inside = if upright { inside(&xs, ys[0], image) } else { 0..0 };
+            let (before, rest) = out.row_mut(y).split_at_mut(inside.start * Image::CHANNELS);
+            let (middle, after) = rest.split_at_mut(inside.len() * Image::CHANNELS);
+            warp_row(image, &xs[..inside.start], &ys[..inside.start], border, before);
+            if !inside.is_empty() {
+                stretch_row(image, &xs[inside.clone()], ys[0], &mut blended, middle);
+            }
+            warp_row(image, &xs[inside.end..], &ys[inside.end..], border, after);
+        }
+    }
+}
+
+/// Which columns of a row without rotation and shear have all four of their source pixels in the picture. The places
+/// grow or fall along the row, so that these columns are neighbours.
+#[inline(always)]
+fn inside(xs: &[i32], y: i32, image: &Image) -> Range<usize> {
+    let within = |place: i32, len: usize| place >= 0 && place >> 5 < len as i32 - 1;
+    if !within(y, image.height()) {
+        return 0..0;
+    }
+    let column = |it: &i32| within(*it, image.width());
+    match (xs.iter().position(column), xs.iter().rposition(column)) {
+        (Some(first), Some(last)) => first..last + 1,
+        _ => 0..0,
+    }
+}
+
+/// A row without rotation and shear, all inside: first the two source rows are blended, then neighbours in them.
+#[inline(always)]
+fn stretch_row(image: &Image, xs: &[i32], y: i32, blended: &mut [u16], out: &mut [u8]) {
+    let (top, b) = ((y >> 5) as usize, (y & 31) as u16);
+    let ends = [xs[0], xs[xs.len() - 1]].map(|it| (it >> 5) as usize * Image::CHANNELS);
+    let used = ends[0].min(ends[1])..ends[0].max(ends[1]) + 2 * Image::CHANNELS;
+    let (upper, lower) = (&image.row(top)[used.clone()], &image.row(top + 1)[used.clone()]);
+    for ((blended, upper), lower) in blended[used].iter_mut().zip(upper).zip(lower) {
+        *blended = u16::from(*upper) * (32 - b) + u16::from(*lower) * b;
+    }
+    for (out, &x) in out.chunks_exact_mut(Image::CHANNELS).zip(xs) {
+        let pair = &blended[(x >> 5) as usize * Image::CHANNELS..][..2 * Image::CHANNELS];
+        let a = (x & 31) as u32;
+        for c in 0..Image::CHANNELS {
+            let sum = u32::from(pair[c]) * (32 - a) + u32::from(pair[c + Image::CHANNELS]) * a;
+            out[c] = ((sum + 512) >> 10) as u8;
         }
     }
 }
@@ -117,6 +163,23 @@ fn invert([[a, b, c], [d, e, f]]: [[f64; 3]; 2]) -> Option<[[f64; 3]; 2]> {
 mod tests {
     use super::*;
     use crate::ops::golden;
+
+    #[test]
+    fn without_rotation_it_is_the_limit_of_a_small_one() {
+        // A rotation too small to move any place by a step takes the general way.
+        let image = golden::by_rule("warp", 40, 60);
+        for (scale, dx, dy) in
+            [(0.7, 3.0, -5.0), (1.6, -20.3, 7.7), (-1.0, 50.0, 2.0), (1.0, 100.0, 0.0), (1.0, 0.0, 0.0)]
+        {
+            let map = |tiny: f64| {
+                let matrix = [[scale, tiny, dx + 1e-3], [tiny, 1.3, dy + 1e-3]];
+                warp_affine(&image, matrix, 45, 50, [1, 2, 3], &mut Buffers::default()).unwrap()
+            };
+            assert_eq!(golden::difference(&map(0.0), &map(1e-12)), (0, 0), "{scale} {dx} {dy}");
+        }
+        let flat = [[1.0, 0.0, 0.0], [2.0, 0.0, 0.0]];
+        assert!(warp_affine(&image, flat, 4, 4, [0; 3], &mut Buffers::default()).is_none());
+    }
 
     #[test]
     fn equals_opencv() {
