@@ -128,7 +128,20 @@ impl Inner {
     }
 
     /// Batch `number` of an epoch; `go_on` is asked before each sample whether anybody still wants it.
+    ///
+    /// A worker that died would leave the caller waiting for its batch, so no panic goes further than this.
     fn batch(
+        &self,
+        epoch: u64,
+        number: usize,
+        buffers: &mut Buffers,
+        go_on: impl Fn() -> bool,
+    ) -> Option<Result<Batch, DataError>> {
+        catch_unwind(AssertUnwindSafe(|| self.assemble(epoch, number, buffers, go_on)))
+            .unwrap_or_else(|panic| Some(Err(DataError::Collate(format!("panic: {}", message(&*panic))))))
+    }
+
+    fn assemble(
         &self,
         epoch: u64,
         number: usize,
@@ -145,9 +158,7 @@ impl Inner {
                 Err(error) => return Some(Err(error)),
             }
         }
-        let collated = catch_unwind(AssertUnwindSafe(|| self.collate.collate(samples, &*self.source, buffers)));
-        let panicked = |panic: Box<dyn Any + Send>| Err(DataError::Collate(format!("panic: {}", message(&*panic))));
-        Some(collated.unwrap_or_else(panicked))
+        Some(self.collate.collate(samples, &*self.source, buffers))
     }
 
     /// Sample `index` of an epoch, or the one drawn in its place when it is turned down; with the index it has.

@@ -327,6 +327,45 @@ fn only_so_many_batches_are_in_memory_and_threads_end_with_the_iterator() {
     assert!(asked < 1000 && source.threads.lock().unwrap().iter().all(|it| it.starts_with("loader ")));
 }
 
+/// A sampler and a collate function that panic in their third batch.
+struct Faulty;
+impl SampleOrder for Faulty {
+    fn len(&self) -> usize {
+        1000
+    }
+    fn index(&self, _: u64, position: usize) -> usize {
+        assert!(position < 25, "no more");
+        position
+    }
+}
+impl CollateFn for Faulty {
+    fn collate(
+        &self,
+        it: Vec<(usize, Sample)>,
+        of: &dyn DatasetSource,
+        with: &mut Buffers,
+    ) -> Result<Batch, DataError> {
+        assert!(it[0].0 < 20, "no more");
+        First.collate(it, of, with)
+    }
+}
+
+#[test]
+fn a_panic_elsewhere_ends_the_epoch_too() {
+    for workers in [0, 3] {
+        for (order, collate) in [
+            (Arc::new(Faulty) as Arc<dyn SampleOrder>, Arc::new(First) as Arc<dyn CollateFn>),
+            (Arc::new(InOrder), Arc::new(Faulty)),
+        ] {
+            let source = Arc::new(Counting { asked: AtomicUsize::new(0), panics_at: None, threads: Mutex::default() });
+            let loader = Loader::new(source, order, collate, 10, 0).with_workers(workers, 2);
+            let results: Vec<_> = loader.epoch(0, 0).collect();
+            assert_eq!(results.len(), 3);
+            assert!(results[2].as_ref().unwrap_err().to_string().ends_with("panic: no more"));
+        }
+    }
+}
+
 #[test]
 fn a_panic_becomes_an_error_that_names_the_sample() {
     for workers in [0, 2] {

@@ -73,7 +73,7 @@ impl Iterator for Batches {
         }
         let batch = match &mut self.prepare {
             Prepare::Here(buffers) => self.inner.batch(self.epoch, self.next, buffers, || true)?,
-            Prepare::Threads(workers) => workers.take(self.next, self.end)?,
+            Prepare::Threads(workers) => workers.take(self.next, self.end),
         };
         self.next = if batch.is_ok() { self.next + 1 } else { self.end };
         Some(batch)
@@ -124,14 +124,16 @@ impl Workers {
         }
     }
 
-    fn take(&mut self, number: usize, end: usize) -> Option<Result<Batch, DataError>> {
+    fn take(&mut self, number: usize, end: usize) -> Result<Batch, DataError> {
         loop {
             if let Some(batch) = self.early.remove(&number) {
                 self.send(end);
-                return Some(batch);
+                return batch;
             }
-            let (number, batch) = self.done.recv().ok()?;
-            self.early.insert(number, batch);
+            match self.done.recv() {
+                Ok((number, batch)) => self.early.insert(number, batch),
+                Err(_) => return Err(DataError::Collate("all threads of the loader have ended".into())),
+            };
         }
     }
 }

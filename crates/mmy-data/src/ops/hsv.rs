@@ -93,7 +93,7 @@ impl Planes {
     }
 }
 
-/// What becomes of hue, saturation and value, as floats in the ranges of [`to_bgr`].
+/// What becomes of hue (in sixths of a turn), saturation and value (0 to 1), for each of their 8-bit values.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HsvTables {
     hue: [f32; 256],
