@@ -22,7 +22,10 @@ fn a_config_with_mistakes_names_their_places() {
         ("[model.backbone]\ntype = \"StarNett\"\n", &["config.toml:3:8", "did you mean `StarNet`?"]),
         ("[model.backbone]\nbase_dimm = 24\n", &["config.toml:3:1", "base_dim"]),
         ("[model.backbone]\ndepths = \"many\"\n", &["config.toml:3:10", "model.backbone.depths"]),
-        ("[model.bbox_head.head_module]\nin_channels = [48, 96, 200]\n", &["config.toml:3", "192"]),
+        (
+            "[model.bbox_head.head_module]\nin_channels = [48, 96, 200]\n",
+            &["config.toml:3:15", "set in_channels = [32, 64, 128]"],
+        ),
         ("[vars]\nnum_classes = 7\n", &["7 classes"]),
         ("[model.backbone\n", &["config.toml:2"]),
     ];
@@ -48,8 +51,14 @@ fn a_set_that_means_nothing_is_refused() {
 fn a_loss_that_is_not_a_number_names_the_pictures() {
     let dir = folder();
     let base = config("starnet_s1_yolov5.toml");
-    let more = ["--set", "base_lr=1e30", "--set", "default_hooks.param_scheduler.warmup_mim_iter=0", "--set",
-        "default_hooks.param_scheduler.warmup_epochs=0.0"];
+    let more = [
+        "--set",
+        "base_lr=1e30",
+        "--set",
+        "default_hooks.param_scheduler.warmup_mim_iter=0",
+        "--set",
+        "default_hooks.param_scheduler.warmup_epochs=0.0",
+    ];
     fails(dir.path(), &train_args(&base, &more), 1, &["the loss is not finite at iteration", ".jpg"]);
 }
 
@@ -58,7 +67,7 @@ fn pictures_that_cannot_be_read() {
     let dir = folder();
     let base = config("starnet_s1_yolov5.toml");
     ok(dir.path(), &train_args(&base, &["--set", "max_epochs=1", "--work-dir", "run"]));
-    let train = dir.path().join("data/shapes/train2017");
+    let train = dir.path().join("data/shapes/train");
     let first = fs::read_dir(&train).unwrap().map(|it| it.unwrap().path()).min().unwrap();
     let bytes = fs::read(&first).unwrap();
     fs::write(&first, &bytes[..bytes.len() / 3]).unwrap();
@@ -72,7 +81,12 @@ fn pictures_that_cannot_be_read() {
     // A prediction goes on with the others and ends with a non-zero status.
     let checkpoint = dir.path().join("run/epoch_1.safetensors").display().to_string();
     fs::write(dir.path().join("not.jpg"), "text").unwrap();
-    fails(dir.path(), &["predict", &checkpoint, "not.jpg", &first.display().to_string(), "--out", "out"], 2, &["not.jpg"]);
+    fails(
+        dir.path(),
+        &["predict", &checkpoint, "not.jpg", &first.display().to_string(), "--out", "out"],
+        2,
+        &["not.jpg"],
+    );
     fails(dir.path(), &["predict", &checkpoint, "absent.jpg", "--out", "out"], 2, &["absent.jpg"]);
 }
 

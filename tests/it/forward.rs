@@ -12,8 +12,9 @@ use crate::support::{config, folder, mmy, ok, root};
 #[test]
 fn maps_are_those_of_the_originals() {
     let dir = folder();
-    let cases = [("starnet/starnet_s1.toml", "det_star_s1_corrected"), ("yolov5/yolov5_n.toml", "det_yolov5_n")];
-    for (name, golden) in cases {
+    let cases =
+        [("starnet/starnet_s1.toml", "det_star_s1_corrected", 0.75), ("yolov5/yolov5_n.toml", "det_yolov5_n", 1.0)];
+    for (name, golden, gain) in cases {
         let path = config(name);
         let weights = dir.path().join("w.safetensors");
         let (x, y) = (dir.path().join("x.safetensors"), dir.path().join("y.safetensors"));
@@ -23,7 +24,7 @@ fn maps_are_those_of_the_originals() {
         let slot: mmy_registry::Slot<mmy_models::kinds::Detector> = mmy_config::from_node_at(&loaded, "model").unwrap();
         let params = ParamStore::new(tch::Device::Cpu, 0);
         slot.build(&params.root()).unwrap();
-        testing::fill(&params, 0.75);
+        testing::fill(&params, gain, "");
         let state = params.state_dict();
         let named = || state.iter().map(|(name, tensor)| (name.as_str(), tensor));
         write_safetensors(&weights, named(), Default::default()).unwrap();

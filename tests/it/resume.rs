@@ -77,9 +77,9 @@ fn resume_from_an_epoch_ends_bit_equal() {
     for name in ["epoch_2.safetensors", "epoch_3.safetensors"] {
         same_tensors(&dir.path().join("whole").join(name), &dir.path().join("part").join(name));
     }
-    // A finished run has nothing left to do, and says so.
+    // A finished run has nothing left to train, and says so.
     let ran = ok(dir.path(), &train_args(&config, &["--work-dir", "part", "--resume"]));
-    assert!(ran.err.contains("nothing to do"), "{}", ran.err);
+    assert!(ran.err.contains("nothing is left to train"), "{}", ran.err);
 }
 
 #[test]

@@ -6,7 +6,10 @@ use std::{path::Path, sync::Arc};
 use mmy_config::{Options, from_node, load_str};
 use mmy_data::{Buffers, Collate, CollateFn, DataError, Dataset, DatasetSource, Draw, MetaInfo};
 use mmy_engine::{Interrupt, Quiet, Resume, RunConfig, Runner, Start, WorkDir};
-use mmy_nn::{file::{read_safetensors, write_safetensors}, testing};
+use mmy_nn::{
+    file::{read_safetensors, write_safetensors},
+    testing,
+};
 use mmy_registry::{Build, BuildError, register};
 use mmy_structures::{Batch, Image, ImageMeta, Instance, Sample, Targets};
 use schemars::JsonSchema;
@@ -161,7 +164,7 @@ fn twelve_steps_are_the_originals() {
 
     // The golden's initial weights, through a file.
     let mut runner = Runner::for_training(start("run")).unwrap();
-    testing::fill(&runner.model().params, 0.75);
+    testing::fill(&runner.model().params, 0.75, "");
     let state = runner.model().params.state_dict();
     let weights = dir.path().join("weights.safetensors");
     write_safetensors(&weights, state.iter().map(|(n, t)| (n.as_str(), t)), Default::default()).unwrap();

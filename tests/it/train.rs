@@ -67,7 +67,7 @@ fn a_run_leaves_what_it_should_and_its_checkpoint_tests_and_predicts() {
     }
 
     // The checkpoint alone predicts.
-    let pictures = dir.path().join("data/shapes/val2017").display().to_string();
+    let pictures = dir.path().join("data/shapes/val").display().to_string();
     ok(dir.path(), &["predict", &checkpoint, &pictures, "--out", "out", "--score-thr", "0.01", "--batch-size", "3"]);
     let out = files(&dir.path().join("out"));
     assert_eq!(out.iter().filter(|it| it.ends_with(".jpg")).count(), 8, "{out:?}");
@@ -112,4 +112,18 @@ fn weights_of_another_run_are_taken_as_far_as_they_fit() {
     let ran = mmy(dir.path(), &train_args(&config, &["--load-from", &other, "--work-dir", "third"]));
     assert_eq!(ran.status, Some(2), "{}", ran.err);
     assert!(ran.err.contains("has no tensor of this model"), "{}", ran.err);
+}
+
+#[test]
+fn what_a_hook_reports_goes_with_it() {
+    let dir = folder();
+    let config = config("starnet_s1_yolov5.toml");
+    // Without `IterTimerHook` there are no times, without `RuntimeInfoHook` no learning rates and losses.
+    for (key, gone, left) in [("timer", "time", "loss"), ("runtime_info", "lr", "time")] {
+        let set = format!("~default_hooks.{key}");
+        ok(dir.path(), &train_args(&config, &["--set", &set, "--set", "max_epochs=1", "--work-dir", key]));
+        let scalars = fs::read_to_string(stamps(&dir.path().join(key))[0].join("vis_data/scalars.json")).unwrap();
+        let row: Value = serde_json::from_str(scalars.lines().next().unwrap()).unwrap();
+        assert!(row.get(gone).is_none() && row.get(left).is_some(), "{key}: {row}");
+    }
 }

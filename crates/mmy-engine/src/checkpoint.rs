@@ -105,7 +105,8 @@ impl Checkpoint {
     pub fn write(&self, path: &Path) -> Result<(), CheckpointError> {
         let folder = path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let failed = |source| CheckpointError::Write { path: path.to_owned(), source };
-        let file = tempfile::Builder::new().prefix(".writing-").suffix(".safetensors").tempfile_in(folder).map_err(failed)?;
+        let file =
+            tempfile::Builder::new().prefix(".writing-").suffix(".safetensors").tempfile_in(folder).map_err(failed)?;
         let prefixed = |prefix: &'static str, rows: &[(String, Tensor)]| {
             rows.iter().map(|(name, tensor)| (format!("{prefix}{name}"), tensor.shallow_clone())).collect::<Vec<_>>()
         };
@@ -130,7 +131,8 @@ impl Checkpoint {
         let manifest = match metadata.remove(MANIFEST) {
             None => None,
             Some(text) => {
-                let format = serde_json::from_str::<Value>(&text).map_err(|e| unreadable(e.to_string()))?["format"].clone();
+                let format =
+                    serde_json::from_str::<Value>(&text).map_err(|e| unreadable(e.to_string()))?["format"].clone();
                 if format.as_u64().is_none_or(|it| it > u64::from(Manifest::FORMAT)) {
                     return Err(unreadable(format!(
                         "it is of form {format}, this mmy ({}) knows forms up to {}: use a newer mmy",

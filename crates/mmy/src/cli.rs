@@ -6,12 +6,17 @@ use clap::{Args, Parser, Subcommand};
 
 /// Trains object detectors: backbones, necks, heads and pipelines put together by TOML configs.
 #[derive(Debug, Parser)]
-#[command(name = "mmy", version, arg_required_else_help = true, after_help = "\
+#[command(
+    name = "mmy",
+    version,
+    arg_required_else_help = true,
+    after_help = "\
 Examples:
   mmy train configs/starnet_s1_yolov5.toml
   mmy test configs/starnet_s1_yolov5.toml work_dirs/starnet_s1_yolov5/epoch_10.safetensors
   mmy predict work_dirs/starnet_s1_yolov5/epoch_10.safetensors photos/ --out out/
-  mmy registry list backbone")]
+  mmy registry list backbone"
+)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,

@@ -78,9 +78,10 @@ impl From<EngineError> for Failure {
     fn from(error: EngineError) -> Self {
         match error {
             EngineError::Interrupted { .. } => Failure::Interrupted(None),
-            EngineError::Io { .. } | EngineError::Torch(_) | EngineError::Edge(_) | EngineError::NonFiniteLoss { .. } => {
-                Failure::Other(error.to_string())
-            }
+            EngineError::Io { .. }
+            | EngineError::Torch(_)
+            | EngineError::Edge(_)
+            | EngineError::NonFiniteLoss { .. } => Failure::Other(error.to_string()),
             other => Failure::User(other.to_string()),
         }
     }

@@ -67,7 +67,8 @@ impl Project {
         let (height, width) = match asked {
             Some(size) => (size[0], size[1]),
             None => {
-                let scale = |at: usize| self.loaded.vars.get(&format!("img_scale.{at}")).and_then(mmy_config::Node::as_int);
+                let scale =
+                    |at: usize| self.loaded.vars.get(&format!("img_scale.{at}")).and_then(mmy_config::Node::as_int);
                 // `img_scale` is width, height.
                 (scale(1).unwrap_or(640), scale(0).unwrap_or(640))
             }

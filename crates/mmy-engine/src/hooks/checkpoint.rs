@@ -48,8 +48,7 @@ pub enum Rule {
 impl Rule {
     /// What the metric's name says, by mmengine's lists: exact matches first, then parts of the name.
     fn of(metric: &str) -> Option<Rule> {
-        const GREATER: [&str; 10] =
-            ["acc", "top", "ar@", "auc", "precision", "map", "mdice", "miou", "macc", "aacc"];
+        const GREATER: [&str; 10] = ["acc", "top", "ar@", "auc", "precision", "map", "mdice", "miou", "macc", "aacc"];
         const LESS: [&str; 1] = ["loss"];
         let name = metric.to_lowercase();
         let exact = |keys: &[&str]| keys.contains(&name.as_str());
@@ -166,7 +165,9 @@ impl Hook for CheckpointHook {
     }
 
     fn after_eval_epoch(&mut self, cx: &mut EvalEpochContext<'_>) -> Result<()> {
-        let Some(wanted) = self.config.save_best.as_deref().filter(|_| cx.eval.mode == Mode::Val) else { return Ok(()) };
+        let Some(wanted) = self.config.save_best.as_deref().filter(|_| cx.eval.mode == Mode::Val) else {
+            return Ok(());
+        };
         let values = &cx.evaluation.values;
         let found = if wanted == "auto" { values.first() } else { values.iter().find(|(name, _)| name == wanted) };
         let Some((metric, value)) = found else {
@@ -177,7 +178,9 @@ impl Hook for CheckpointHook {
             )));
         };
         let rule = self.config.rule.or_else(|| Rule::of(metric)).ok_or_else(|| {
-            EngineError::Unfit(format!("whether more of `{metric}` is better is not known: set `rule` to \"greater\" or \"less\""))
+            EngineError::Unfit(format!(
+                "whether more of `{metric}` is better is not known: set `rule` to \"greater\" or \"less\""
+            ))
         })?;
         if !value.is_finite() || self.state.best.as_ref().is_some_and(|best| !rule.better(*value, best.value)) {
             return Ok(());
@@ -204,7 +207,8 @@ mod tests {
 
     #[test]
     fn rule_follows_the_name() {
-        let want = [("coco/bbox_mAP", Some(Rule::Greater)), ("loss", Some(Rule::Less)), ("AR@100", Some(Rule::Greater))];
+        let want =
+            [("coco/bbox_mAP", Some(Rule::Greater)), ("loss", Some(Rule::Less)), ("AR@100", Some(Rule::Greater))];
         for (name, rule) in want {
             assert_eq!(Rule::of(name), rule, "{name}");
         }

@@ -6,9 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tch::Tensor;
 
-use super::{
-    EvalContext, EvalEpochContext, Hook, HookKind, LoadContext, RunContext, SaveContext, TrainStepContext,
-};
+use super::{EvalContext, EvalEpochContext, Hook, HookKind, LoadContext, RunContext, SaveContext, TrainStepContext};
 use crate::{EngineError, Model, Priority, error::Result};
 
 register!(HookKind, "EMAHook", Config);
@@ -74,9 +72,7 @@ impl Averaging {
         let step = step as f64;
         match self {
             Averaging::ExponentialMovingAverage => momentum,
-            Averaging::ExpMomentumEMA => {
-                (1.0 - momentum) * (-(1.0 + step) / gamma.unwrap_or(2000.0)).exp() + momentum
-            }
+            Averaging::ExpMomentumEMA => (1.0 - momentum) * (-(1.0 + step) / gamma.unwrap_or(2000.0)).exp() + momentum,
             Averaging::MomentumAnnealingEMA => {
                 let gamma = gamma.unwrap_or(100.0);
                 momentum.max(gamma / (gamma + step))
@@ -180,7 +176,8 @@ impl Hook for Ema {
 
     fn load_state(&mut self, state: &Value) -> Result<()> {
         let steps = state["steps"].as_u64();
-        self.steps = steps.ok_or_else(|| EngineError::Unfit("the checkpoint's EMA state has no `steps`".into()))? as usize;
+        self.steps =
+            steps.ok_or_else(|| EngineError::Unfit("the checkpoint's EMA state has no `steps`".into()))? as usize;
         Ok(())
     }
 

@@ -113,12 +113,14 @@ impl Hook for Logger {
         }
         let values = values(cx.train.messages, "train/", cx.train.run.log_window);
         let eta = cx.train.messages.latest("eta/train").unwrap_or_default();
-        let (lr, rest) = values.split_first().expect("RuntimeInfoHook reports the learning rate");
+        // The learning rate stands in front of the estimate, in a form of its own.
+        let (lr, rest) = match values.split_first() {
+            Some(((name, lr), rest)) if name == "lr" => (format!("lr: {:.4e}  ", Exponent(*lr)), rest),
+            _ => (String::new(), &values[..]),
+        };
         tracing::info!(
-            "Epoch(train){:>epoch_width$}[{step:>width$}/{len}]  {}: {:.4e}  eta: {}  {}",
+            "Epoch(train){:>epoch_width$}[{step:>width$}/{len}]  {lr}eta: {}  {}",
             format!("[{}]", progress.epoch + 1),
-            lr.0,
-            Exponent(lr.1),
             duration(eta),
             pairs(rest),
             epoch_width = progress.max_epochs.to_string().len() + 3,

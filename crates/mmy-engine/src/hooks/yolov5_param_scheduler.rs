@@ -71,7 +71,9 @@ impl Build<HookKind> for Config {
             return Err(error.at("warmup_epochs").help("use a number of at least 0"));
         }
         if self.max_epochs == Some(0) {
-            return Err(BuildError::new("`max_epochs` is 0").at("max_epochs").help("leave it out to use the run's own"));
+            return Err(BuildError::new("`max_epochs` is 0")
+                .at("max_epochs")
+                .help("leave it out to use the run's own"));
         }
         Ok(Box::new(Yolov5ParamScheduler { config: self.clone() }))
     }

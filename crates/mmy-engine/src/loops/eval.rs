@@ -44,3 +44,23 @@ pub struct EvalLoop {
     /// Number format of the forward pass, never `auto`.
     pub precision: Precision,
 }
+
+#[cfg(test)]
+mod tests {
+    use mmy_registry::Slot;
+
+    use super::*;
+
+    #[test]
+    fn auto_is_settled_and_float32_is_the_default() {
+        for name in ["ValLoop", "TestLoop"] {
+            let build = |dtype: &str| {
+                let json = format!(r#"{{"type": "{name}"{dtype}}}"#);
+                serde_json::from_str::<Slot<EvalLoopKind>>(&json).unwrap().build(()).unwrap().precision
+            };
+            assert_eq!(build(""), Precision::Float32);
+            assert_eq!(build(r#", "dtype": "bfloat16""#), Precision::BFloat16);
+            assert_ne!(build(r#", "dtype": "auto""#), Precision::Auto);
+        }
+    }
+}

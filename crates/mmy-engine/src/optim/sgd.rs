@@ -34,14 +34,7 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Config {
-            lr: 0.01,
-            momentum: 0.0,
-            weight_decay: 0.0,
-            dampening: 0.0,
-            nesterov: false,
-            batch_size_per_gpu: None,
-        }
+        Config { lr: 0.01, momentum: 0.0, weight_decay: 0.0, dampening: 0.0, nesterov: false, batch_size_per_gpu: None }
     }
 }
 
@@ -101,7 +94,9 @@ impl Optimizer for Sgd {
     fn state(&self, groups: &[ParamGroup]) -> Vec<(String, Tensor)> {
         let names = groups.iter().flat_map(|it| &it.params).map(|(name, _)| name);
         names
-            .filter_map(|name| Some((format!("momentum_buffer.{name}"), self.momentum_buffers.get(name)?.shallow_clone())))
+            .filter_map(|name| {
+                Some((format!("momentum_buffer.{name}"), self.momentum_buffers.get(name)?.shallow_clone()))
+            })
             .collect()
     }
 
@@ -121,5 +116,68 @@ impl Optimizer for Sgd {
             self.momentum_buffers.insert(name.clone(), own);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mmy_registry::Slot;
+    use tch::{Device, Kind};
+
+    use super::*;
+
+    fn build() -> Box<dyn Optimizer> {
+        let json = r#"{"type": "SGD", "lr": 0.1, "momentum": 0.9, "weight_decay": 0.01, "nesterov": true}"#;
+        serde_json::from_str::<Slot<OptimizerKind>>(json).unwrap().build(()).unwrap()
+    }
+
+    fn group(optimizer: &dyn Optimizer, x: f32) -> Vec<ParamGroup> {
+        let param = Tensor::from_slice(&[x, -x]).set_requires_grad(true);
+        let frozen = Tensor::from_slice(&[x]).set_requires_grad(true);
+        let params = vec![("w".to_owned(), param), ("unused".to_owned(), frozen)];
+        vec![ParamGroup::new("all", params, &optimizer.defaults(), 0.01)]
+    }
+
+    fn step(optimizer: &mut dyn Optimizer, groups: &[ParamGroup]) {
+        let param = &groups[0].params[0].1;
+        let mut grad = param.grad();
+        if grad.defined() {
+            let _ = grad.zero_();
+        }
+        param.pow_tensor_scalar(3).sum(Kind::Float).backward();
+        optimizer.step(groups).unwrap();
+    }
+
+    #[test]
+    fn steps_follow_the_formula_and_leave_what_has_no_gradient() {
+        let mut optimizer = build();
+        let groups = group(&*optimizer, 0.7);
+        let (mut x, mut buffer) = (0.7f64, None);
+        for _ in 0..5 {
+            step(&mut *optimizer, &groups);
+            let grad = 3.0 * x * x + 0.01 * x;
+            let velocity = buffer.map_or(grad, |it: f64| 0.9 * it + grad);
+            buffer = Some(velocity);
+            x -= 0.1 * (grad + 0.9 * velocity);
+        }
+        // Five steps of float32 against float64.
+        assert!((groups[0].params[0].1.double_value(&[0]) - x).abs() < 1e-6);
+        assert_eq!(groups[0].params[1].1.double_value(&[0]), f64::from(0.7f32));
+        assert_eq!(optimizer.state(&groups).len(), 1);
+    }
+
+    #[test]
+    fn state_comes_back_and_a_foreign_shape_does_not() {
+        let (mut whole, mut first) = (build(), build());
+        let (a, b) = (group(&*whole, 0.7), group(&*first, 0.7));
+        (0..4).for_each(|_| step(&mut *whole, &a));
+        (0..2).for_each(|_| step(&mut *first, &b));
+        let mut second = build();
+        second.load_state(&b, &first.state(&b).into_iter().collect()).unwrap();
+        (0..2).for_each(|_| step(&mut *second, &b));
+        assert_eq!(a[0].params[0].1, b[0].params[0].1);
+        let foreign = Tensor::zeros([3], (Kind::Float, Device::Cpu));
+        let error = second.load_state(&b, &HashMap::from([("momentum_buffer.w".to_owned(), foreign)])).unwrap_err();
+        assert!(error.to_string().contains("[3]"), "{error}");
     }
 }

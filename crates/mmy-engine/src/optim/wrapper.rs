@@ -137,7 +137,8 @@ fn covers(params: &[mmy_nn::Entry], groups: &[ParamGroup]) -> Result<(), BuildEr
     for (name, _) in groups.iter().flat_map(|it| &it.params) {
         *seen.entry(name).or_default() += 1;
     }
-    let mut wrong: Vec<_> = seen.iter().filter(|(_, count)| **count != 1).map(|(name, n)| format!("{name} ({n})")).collect();
+    let mut wrong: Vec<_> =
+        seen.iter().filter(|(_, count)| **count != 1).map(|(name, n)| format!("{name} ({n})")).collect();
     if wrong.is_empty() {
         return Ok(());
     }
@@ -227,5 +228,120 @@ impl OptimWrapper {
     /// When a tensor has not the parameter's shape.
     pub fn load_state(&mut self, state: &HashMap<String, Tensor>) -> Result<()> {
         self.optimizer.load_state(&self.groups, state)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mmy_nn::Init;
+    use tch::{Device, Kind as Number};
+
+    use super::*;
+
+    /// A store with one parameter of each role, and the wrapper that `json` describes over it.
+    fn build(json: &str) -> (ParamStore, Result<OptimWrapper, BuildError>) {
+        let params = ParamStore::new(Device::Cpu, 0);
+        let root = params.root();
+        root.param("conv.weight", &[3, 2], Init::KaimingUniform, Role::Weight);
+        root.param("bn.weight", &[3], Init::Const(1.0), Role::NormWeight);
+        root.param("bn.bias", &[3], Init::Const(0.0), Role::Bias);
+        root.param("gamma", &[3], Init::Const(0.5), Role::Weight);
+        let slot: Slot<OptimWrapperKind> = serde_json::from_str(json).unwrap();
+        let wrapper = slot.build(WrapperArgs { params: &params, batch_size: 16 });
+        (params, wrapper)
+    }
+
+    const SGD: &str = r#""optimizer": {"type": "SGD", "lr": 0.1, "momentum": 0.9, "weight_decay": 0.01}"#;
+
+    /// A loss whose gradient depends on the parameters and on `x`.
+    fn loss(params: &ParamStore, x: f64) -> Tensor {
+        let parts = params.entries().into_iter().map(|it| (it.tensor * x).square().sum(Number::Float));
+        parts.fold(Tensor::from(0f32), |sum, it| sum + it)
+    }
+
+    fn values(params: &ParamStore) -> Vec<f64> {
+        params
+            .entries()
+            .iter()
+            .flat_map(|it| Vec::<f64>::try_from(it.tensor.detach().flatten(0, -1)).unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn every_parameter_is_in_one_group_with_each_constructor() {
+        let (_, all) = build(&format!(r#"{{"type": "OptimWrapper", {SGD}}}"#));
+        let default = r#""constructor": {"type": "DefaultOptimWrapperConstructor"}"#;
+        let (_, same) = build(&format!(r#"{{"type": "OptimWrapper", {SGD}, {default}}}"#));
+        let yolo = r#""constructor": {"type": "YOLOv5OptimizerConstructor"}"#;
+        let (_, three) = build(&format!(r#"{{"type": "AmpOptimWrapper", {SGD}, {yolo}}}"#));
+        let names = |it: Result<OptimWrapper, BuildError>| {
+            let groups = it.unwrap().groups;
+            groups.into_iter().map(|it| it.params.into_iter().map(|it| it.0).collect::<Vec<_>>()).collect::<Vec<_>>()
+        };
+        let everything = vec![vec!["conv.weight", "bn.weight", "bn.bias", "gamma"]];
+        assert_eq!(names(all), everything);
+        assert_eq!(names(same), everything);
+        // `gamma` is no `weight` and no `bias`: MMYOLO would never train it.
+        assert_eq!(names(three), [vec!["conv.weight", "gamma"], vec!["bn.weight"], vec!["bn.bias"]]);
+    }
+
+    #[test]
+    fn a_parameter_in_no_group_or_in_two_is_an_error() {
+        let (params, _) = build(&format!(r#"{{"type": "OptimWrapper", {SGD}}}"#));
+        let entries = params.entries();
+        let defaults = super::super::Defaults { lr: 0.1, momentum: 0.9, weight_decay: 0.0, batch_size: None };
+        let group = |names: &[usize]| {
+            let row = |&at: &usize| (entries[at].name.clone(), entries[at].tensor.shallow_clone());
+            ParamGroup::new("g", names.iter().map(row).collect(), &defaults, 0.0)
+        };
+        let error = covers(&entries, &[group(&[0, 1]), group(&[1, 2])]).unwrap_err();
+        assert!(error.message.ends_with("bn.weight (2), gamma (0)"), "{error}");
+        assert_eq!(covers(&entries, &[group(&[0, 1]), group(&[2, 3])]), Ok(()));
+    }
+
+    #[test]
+    fn gathered_gradients_are_averaged_also_where_the_run_ends_early() {
+        let (one, wrapper) = build(&format!(r#"{{"type": "OptimWrapper", {SGD}}}"#));
+        let mut wrapper = wrapper.unwrap();
+        let mean = (loss(&one, 1.0) + loss(&one, 2.0)) / 2.0;
+        wrapper.update(&mean, 0).unwrap();
+
+        let (two, wrapper) = build(&format!(r#"{{"type": "OptimWrapper", {SGD}, "accumulative_counts": 3}}"#));
+        let mut wrapper = wrapper.unwrap();
+        // Two steps are left of the run, so the window of three ends after two.
+        wrapper.update(&loss(&two, 1.0), 1).unwrap();
+        wrapper.update(&loss(&two, 2.0), 0).unwrap();
+        for (a, b) in values(&one).iter().zip(values(&two)) {
+            // The sum of two halves and the half of a sum differ in the last bit of float32.
+            assert!((a - b).abs() < 1e-6, "{a} is not {b}");
+        }
+    }
+
+    #[test]
+    fn clipping_cuts_the_length_and_reports_it() {
+        let clip = r#""clip_grad": {"max_norm": 0.5}"#;
+        let sgd = r#""optimizer": {"type": "SGD", "lr": 1.0}"#;
+        let (params, wrapper) = build(&format!(r#"{{"type": "OptimWrapper", {sgd}, {clip}}}"#));
+        let before = values(&params);
+        let norm = wrapper.unwrap().update(&loss(&params, 1.0), 0).unwrap().unwrap();
+        let moved = values(&params).iter().zip(&before).map(|(a, b)| (a - b) * (a - b)).sum::<f64>().sqrt();
+        let expected = before.iter().map(|it| 4.0 * it * it).sum::<f64>().sqrt();
+        assert!((norm - expected).abs() < 1e-5, "{norm} is not {expected}");
+        assert!((moved - 0.5).abs() < 1e-5, "{moved}");
+    }
+
+    #[test]
+    fn senseless_settings_are_refused_at_their_keys() {
+        let cases = [
+            (r#""accumulative_counts": 0"#, "accumulative_counts"),
+            (r#""clip_grad": {"max_norm": -1.0}"#, "clip_grad.max_norm"),
+        ];
+        for (text, key) in cases {
+            let error = build(&format!(r#"{{"type": "AmpOptimWrapper", {SGD}, {text}}}"#)).1.unwrap_err();
+            assert_eq!(error.path.join("."), key);
+        }
+        let nesterov = r#""optimizer": {"type": "SGD", "nesterov": true}"#;
+        let error = build(&format!(r#"{{"type": "OptimWrapper", {nesterov}}}"#)).1.unwrap_err();
+        assert_eq!(error.path.join("."), "nesterov");
     }
 }

@@ -59,7 +59,12 @@ impl OptimConstructor for YoloV5 {
         let batch = args.defaults.batch_size.unwrap_or(args.batch_size);
         let decay = args.defaults.weight_decay * self.decay_scale(batch);
         vec![
-            ParamGroup::new("weights", of(|role| !matches!(role, Role::NormWeight | Role::Bias)), &args.defaults, decay),
+            ParamGroup::new(
+                "weights",
+                of(|role| !matches!(role, Role::NormWeight | Role::Bias)),
+                &args.defaults,
+                decay,
+            ),
             ParamGroup::new("norms", of(|role| role == Role::NormWeight), &args.defaults, 0.0),
             ParamGroup::new("biases", of(|role| role == Role::Bias), &args.defaults, 0.0),
         ]
@@ -74,7 +79,8 @@ mod tests {
     fn decay_scales_as_the_original_does() {
         // `golden/optimizer_groups.json`: weight decay 5e-4 at each batch size.
         let scale = |batch| 5e-4 * YoloV5 { base: 64.0 }.decay_scale(batch);
-        let want = [(4, 5e-4), (8, 5e-4), (16, 5e-4), (32, 5e-4), (48, 3.75e-4), (64, 5e-4), (80, 6.25e-4), (128, 1e-3)];
+        let want =
+            [(4, 5e-4), (8, 5e-4), (16, 5e-4), (32, 5e-4), (48, 3.75e-4), (64, 5e-4), (80, 6.25e-4), (128, 1e-3)];
         for (batch, decay) in want {
             assert!((scale(batch) - decay).abs() < 1e-18, "batch {batch}: {} is not {decay}", scale(batch));
         }

@@ -60,8 +60,7 @@ impl Runner {
         }
         let classes = loader.dataset().metainfo().classes.clone();
         let val = evaluating("val", &config.val_dataloader, &config.val_cfg, &config.val_evaluator, seed)?;
-        let progress =
-            Progress { max_epochs: schedule.max_epochs(), epoch_len: loader.len(), ..Progress::default() };
+        let progress = Progress { max_epochs: schedule.max_epochs(), epoch_len: loader.len(), ..Progress::default() };
         if loader.is_empty() {
             let error = BuildError::new(format!(
                 "an epoch has no batch: {} pictures, {} in a batch",
@@ -164,7 +163,8 @@ fn evaluating(
 }
 
 fn incomplete(keys: &[(&str, bool)]) -> EngineError {
-    let names = |there: bool| keys.iter().filter(|it| it.1 == there).map(|it| format!("`{}`", it.0)).collect::<Vec<_>>();
+    let names =
+        |there: bool| keys.iter().filter(|it| it.1 == there).map(|it| format!("`{}`", it.0)).collect::<Vec<_>>();
     let (there, missing) = (names(true), names(false));
     let have = if there.is_empty() { String::new() } else { format!("; the config has {} only", there.join(", ")) };
     EngineError::Unfit(format!("the config lacks {}{have}", missing.join(", ")))

@@ -105,11 +105,7 @@ impl Runner {
             Mode::Val => hook.after_val_iter(cx),
             Mode::Test => hook.after_test_iter(cx),
         };
-        each_hook!(
-            self,
-            stage,
-            EvalIterContext { eval: eval_context!(self, mode, batches), index, batch, detections }
-        )
+        each_hook!(self, stage, EvalIterContext { eval: eval_context!(self, mode, batches), index, batch, detections })
     }
 
     pub(super) fn after_eval_epoch(&mut self, mode: Mode, batches: usize, evaluation: &Evaluation) -> Result<()> {
@@ -120,11 +116,7 @@ impl Runner {
         each_hook!(
             self,
             stage,
-            EvalEpochContext {
-                eval: eval_context!(self, mode, batches),
-                evaluation,
-                requests: &mut self.requests
-            }
+            EvalEpochContext { eval: eval_context!(self, mode, batches), evaluation, requests: &mut self.requests }
         )
     }
 

@@ -19,8 +19,7 @@ impl Runner {
             Some(training) if request.resumable => training.optim.state(),
             _ => Vec::new(),
         };
-        let mut checkpoint =
-            Checkpoint { manifest: None, model: self.model.tensors(), raw: Vec::new(), optimizer };
+        let mut checkpoint = Checkpoint { manifest: None, model: self.model.tensors(), raw: Vec::new(), optimizer };
         self.at_save(&mut checkpoint, request.resumable)?;
         checkpoint.manifest = Some(self.manifest(request));
         checkpoint.write(&request.path)?;

@@ -6,11 +6,7 @@ use mmy_data::Batches;
 use mmy_structures::Batch;
 
 use super::{Resume, Runner};
-use crate::{
-    EngineError, Pass, Progress,
-    error::Result,
-    hooks::SaveRequest,
-};
+use crate::{EngineError, Pass, Progress, error::Result, hooks::SaveRequest};
 
 impl Runner {
     /// Trains to the end of the run.
@@ -20,9 +16,9 @@ impl Runner {
     pub fn train(&mut self, from: &Resume) -> Result<()> {
         self.at_run(|hook, cx| hook.before_run(cx))?;
         self.start_from(from)?;
-        if self.progress.epoch >= self.progress.max_epochs && !self.progress.val_pending {
+        if self.progress.epoch >= self.progress.max_epochs {
             tracing::warn!(
-                "nothing to do: the checkpoint is at epoch {} of {}; a greater `train_cfg.max_epochs` trains on",
+                "nothing is left to train: the checkpoint is at epoch {} of {}; a greater `train_cfg.max_epochs` goes on",
                 self.progress.epoch,
                 self.progress.max_epochs
             );

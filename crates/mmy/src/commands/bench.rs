@@ -89,9 +89,11 @@ fn threads(project: &Project) -> Outcome<usize> {
 fn data(bench: &BenchArgs, workers: Option<usize>) -> Outcome {
     let rounds = rounds(bench)?;
     let project = Project::load(&bench.config)?;
-    let mut config = project.config.train_dataloader.clone().ok_or_else(|| {
-        Failure::User("the config has no `train_dataloader`".into())
-    })?;
+    let mut config = project
+        .config
+        .train_dataloader
+        .clone()
+        .ok_or_else(|| Failure::User("the config has no `train_dataloader`".into()))?;
     config.num_workers = workers.unwrap_or(config.num_workers);
     let seed = project.config.randomness.seed;
     let loader = config.build(mmy_data::LoaderArgs { seed }).map_err(|it| project.place_build(it))?;
@@ -188,9 +190,11 @@ fn train(bench: &BenchArgs, step: &StepArgs) -> Outcome {
     let project = Project::load(&bench.config)?;
     let threads = threads(&project)?;
     let model = model(&project, step)?;
-    let wrapper = project.config.optim_wrapper.as_ref().ok_or_else(|| {
-        Failure::User("the config has no `optim_wrapper`".into())
-    })?;
+    let wrapper = project
+        .config
+        .optim_wrapper
+        .as_ref()
+        .ok_or_else(|| Failure::User("the config has no `optim_wrapper`".into()))?;
     let args = WrapperArgs { params: &model.params, batch_size: step.batch_size };
     let mut optim = wrapper.build(args).map_err(|it| project.place_build(it))?;
     let batch = batch(&project, step, model.net.num_classes())?;

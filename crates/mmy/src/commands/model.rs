@@ -68,7 +68,8 @@ fn table(rows: &[LayerRow]) -> String {
     let module = rows.iter().map(|it| it.module.chars().count()).max().unwrap_or(0).max(6);
     let output = rows.iter().map(|it| shape(it).chars().count()).max().unwrap_or(0).max(6);
     let head = ("layer", "module", "output", "parameters", "MMACs");
-    let mut out = format!("{:path$}  {:module$}  {:>output$}  {:>12}  {:>10}\n", head.0, head.1, head.2, head.3, head.4);
+    let mut out =
+        format!("{:path$}  {:module$}  {:>output$}  {:>12}  {:>10}\n", head.0, head.1, head.2, head.3, head.4);
     for row in rows {
         let macs = if row.macs == 0 { String::new() } else { format!("{:.2}", row.macs as f64 / 1e6) };
         let params = if row.params == 0 { String::new() } else { thousands(row.params) };
@@ -82,7 +83,8 @@ fn table(rows: &[LayerRow]) -> String {
 /// `1,234,567`.
 fn thousands(value: u64) -> String {
     let digits = value.to_string();
-    let groups: Vec<_> = digits.as_bytes().rchunks(3).rev().map(|it| std::str::from_utf8(it).unwrap_or_default()).collect();
+    let groups: Vec<_> =
+        digits.as_bytes().rchunks(3).rev().map(|it| std::str::from_utf8(it).unwrap_or_default()).collect();
     groups.join(",")
 }
 
@@ -94,9 +96,9 @@ fn forward(project: &Project, weights: &Path, input: &Path, output: &Path) -> Ou
         eprintln!("warning: the model has no use for {}", report.unused.join(", "));
     }
     let mut tensors = read_safetensors(input).map_err(Failure::user)?.tensors;
-    let x = tensors.remove("input").ok_or_else(|| {
-        Failure::User(format!("`{}` has no tensor `input` (N×3×H×W)", input.display()))
-    })?;
+    let x = tensors
+        .remove("input")
+        .ok_or_else(|| Failure::User(format!("`{}` has no tensor `input` (N×3×H×W)", input.display())))?;
     let maps = tch::no_grad(|| model.net.forward(&x, false)).map_err(Failure::user)?;
     let mut named = Vec::new();
     let parts = [

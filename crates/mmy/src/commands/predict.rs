@@ -158,7 +158,8 @@ fn files(paths: &[PathBuf]) -> Outcome<Vec<PathBuf>> {
 
 fn below(folder: &Path, out: &mut Vec<PathBuf>) -> Outcome {
     let entries = std::fs::read_dir(folder).map_err(Failure::io("read the folder", folder))?;
-    let mut paths = entries.map(|it| it.map(|it| it.path())).collect::<Result<Vec<_>, _>>().map_err(Failure::io("read", folder))?;
+    let mut paths =
+        entries.map(|it| it.map(|it| it.path())).collect::<Result<Vec<_>, _>>().map_err(Failure::io("read", folder))?;
     paths.sort();
     for path in paths {
         let ending = path.extension().map(|it| it.to_string_lossy().to_lowercase());

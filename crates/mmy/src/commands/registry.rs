@@ -78,7 +78,8 @@ fn explain(name: &str) -> Outcome {
     let found: Vec<_> = entries.iter().filter(|it| it.name == bare).collect();
     if found.is_empty() {
         let near = mmy_diag::nearest(bare, entries.iter().map(|it| it.name));
-        let hint = near.map_or_else(|| "; `mmy registry list` shows all".into(), |it| format!("; did you mean `{it}`?"));
+        let hint =
+            near.map_or_else(|| "; `mmy registry list` shows all".into(), |it| format!("; did you mean `{it}`?"));
         return Err(Failure::User(format!("nothing is called `{name}`{hint}")));
     }
     show(&found.into_iter().map(|it| manual(it)).collect::<Vec<_>>().join("\n"))
