@@ -41,6 +41,16 @@ pub fn set_inter_op(count: usize) -> Result<(), Error> {
     unsafe { ffi::check(ffi::mmy_threads_set_interop(number(count)?)) }
 }
 
+/// Lets every other thread of the machine go before the calling one, as far as the system can tell threads apart
+/// (Linux). For threads that prepare data: a thread of libtorch that has to wait for a core holds up the whole team.
+pub fn give_way() {
+    // SAFETY: changes a number that the kernel keeps for this thread; a refusal leaves it as it was.
+    #[cfg(target_os = "linux")]
+    unsafe {
+        libc::setpriority(libc::PRIO_PROCESS, libc::gettid() as libc::id_t, 19);
+    }
+}
+
 fn number(count: usize) -> Result<i32, Error> {
     match i32::try_from(count) {
         Ok(count) if count > 0 => Ok(count),

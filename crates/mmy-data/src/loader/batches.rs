@@ -159,6 +159,7 @@ struct Worker {
 
 impl Worker {
     fn run(self) {
+        mmy_torch::threads::give_way();
         let mut buffers = Buffers::default();
         for number in &self.jobs {
             let wanted = || !self.stop.load(Ordering::Relaxed);
