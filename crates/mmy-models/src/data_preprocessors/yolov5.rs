@@ -42,3 +42,24 @@ impl Build<DataPreprocessor> for Config {
         det::Config { mean, std, bgr_to_rgb, pad_size_divisor, pad_value }.build(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use mmy_registry::Slot;
+    use tch::{Device, Kind, Tensor};
+
+    use super::*;
+
+    #[test]
+    fn both_names_mean_the_same() {
+        let x = Tensor::arange(2 * 3 * 4 * 5, (Kind::Uint8, Device::Cpu)).reshape([2, 3, 4, 5]);
+        let run = |name: &str| {
+            let json = format!(r#"{{"type": "{name}", "mean": [1, 2, 3], "std": [2, 4, 8], "pad_size_divisor": 8}}"#);
+            let slot: Slot<DataPreprocessor> = serde_json::from_str(&json).unwrap();
+            slot.build(()).unwrap().forward(&x)
+        };
+        let (ours, theirs) = (run("YOLOv5DetDataPreprocessor"), run("DetDataPreprocessor"));
+        assert_eq!(ours.size(), [2, 3, 8, 8]);
+        assert_eq!(ours, theirs);
+    }
+}
