@@ -118,8 +118,10 @@ fn weights_of_another_run_are_taken_as_far_as_they_fit() {
 fn what_a_hook_reports_goes_with_it() {
     let dir = folder();
     let config = config("starnet_s1_yolov5.toml");
-    // Without `IterTimerHook` there are no times, without `RuntimeInfoHook` no learning rates and losses.
-    for (key, gone, left) in [("timer", "time", "loss"), ("runtime_info", "lr", "time")] {
+    let hooks: Value = serde_json::from_str(&ok(dir.path(), &["config", "show", &config, "--json"]).out).unwrap();
+    let cases = [("IterTimerHook", "timer", "time", "loss"), ("RuntimeInfoHook", "runtime_info", "lr", "time")];
+    for (hook, key, gone, left) in cases {
+        assert_eq!(hooks["default_hooks"][key]["type"], hook);
         let set = format!("~default_hooks.{key}");
         ok(dir.path(), &train_args(&config, &["--set", &set, "--set", "max_epochs=1", "--work-dir", key]));
         let scalars = fs::read_to_string(stamps(&dir.path().join(key))[0].join("vis_data/scalars.json")).unwrap();
