@@ -41,7 +41,9 @@ impl Checkout {
         if !status.success() {
             return Ok(ExitCode::from(1));
         }
-        become_program(Command::new(&mmy).args(args)).with_context(|| format!("{} does not run", mmy.display()))
+        // So that it can say how to be called again.
+        become_program(Command::new(&mmy).args(args).env("MMY_COMMAND", "cargo mmy"))
+            .with_context(|| format!("{} does not run", mmy.display()))
     }
 }
 

@@ -242,10 +242,15 @@ mod tests {
     fn build(json: &str) -> (ParamStore, Result<OptimWrapper, BuildError>) {
         let params = ParamStore::new(Device::Cpu, 0);
         let root = params.root();
-        root.param("conv.weight", &[3, 2], Init::KaimingUniform, Role::Weight);
-        root.param("bn.weight", &[3], Init::Const(1.0), Role::NormWeight);
-        root.param("bn.bias", &[3], Init::Const(0.0), Role::Bias);
-        root.param("gamma", &[3], Init::Const(0.5), Role::Weight);
+        let rows = [
+            ("conv.weight", &[3, 2][..], Init::KaimingUniform, Role::Weight),
+            ("bn.weight", &[3], Init::Const(1.0), Role::NormWeight),
+            ("bn.bias", &[3], Init::Const(0.0), Role::Bias),
+            ("gamma", &[3], Init::Const(0.5), Role::Weight),
+        ];
+        for (name, shape, init, role) in rows {
+            let _ = root.param(name, shape, init, role);
+        }
         let slot: Slot<OptimWrapperKind> = serde_json::from_str(json).unwrap();
         let wrapper = slot.build(WrapperArgs { params: &params, batch_size: 16 });
         (params, wrapper)

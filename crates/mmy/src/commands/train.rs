@@ -80,7 +80,9 @@ fn exists(path: PathBuf) -> Outcome<PathBuf> {
 
 /// The command that goes on where this one ended.
 fn again(args: &TrainArgs, root: &Path) -> String {
-    let mut words = vec!["mmy".to_owned(), "train".into(), quote(&args.config.config.display().to_string())];
+    // `cargo mmy` sets it to say that it is how this process was started.
+    let program = std::env::var("MMY_COMMAND").unwrap_or_else(|_| "mmy".into());
+    let mut words = vec![program, "train".into(), quote(&args.config.config.display().to_string())];
     for set in &args.config.set {
         words.extend(["--set".into(), quote(set)]);
     }
