@@ -1,8 +1,8 @@
 //! Runner, loops, hooks, optimisers, schedules, averaging, checkpoints, logs.
 //!
-//! [`RunConfig`] is the typed root of a config. [`Runner::for_training`] and [`Runner::for_testing`] build everything that it names; [`Runner::train`] and
-//! [`Runner::test`] run it. What a run does next depends on its config and [`Progress`] alone; whatever a hook has to
-//! remember it hands over as data ([`hooks::Hook::state`]).
+//! [`RunConfig`] is the typed root of a config. [`Runner::for_training`] and [`Runner::for_testing`] build everything that
+//! it names; [`Runner::train`] and [`Runner::test`] run it. What a run does next depends on its config and [`Progress`]
+//! alone; whatever a hook has to remember it hands over as data ([`hooks::Hook::state`]).
 
 mod checkpoint;
 mod config;
