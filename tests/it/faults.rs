@@ -16,7 +16,6 @@ fn fails(dir: &std::path::Path, args: &[&str], status: i32, texts: &[&str]) {
 
 #[test]
 fn a_config_with_mistakes_names_their_places() {
-    let dir = folder();
     let base = config("starnet_s1_yolov5.toml");
     let cases: [(&str, &[&str]); 6] = [
         ("[model.backbone]\ntype = \"StarNett\"\n", &["config.toml:3:8", "did you mean `StarNet`?"]),
@@ -30,10 +29,14 @@ fn a_config_with_mistakes_names_their_places() {
         ("[model.backbone\n", &["config.toml:2"]),
     ];
     for (text, wanted) in cases {
+        let dir = folder();
         let path = dir.path().join("config.toml");
         fs::write(&path, format!("_base_ = \"{base}\"\n{text}")).unwrap();
         fails(dir.path(), &train_args("config.toml", &[]), 2, wanted);
+        // Only the class count has to be held against the data; all else is told before the data is there.
+        assert_eq!(dir.path().join("data").exists(), text.contains("num_classes"), "{text}");
     }
+    let dir = folder();
     fails(dir.path(), &["train", "absent.toml"], 2, &["absent.toml"]);
     fails(dir.path(), &["train", "."], 2, &[]);
 }

@@ -45,9 +45,11 @@ impl Runner {
                 ("optim_wrapper", config.optim_wrapper.is_some()),
             ]));
         };
-        let loader = data.build(LoaderArgs { seed })?;
-        let schedule = cfg.build(())?;
+        // What does not fit is told before a file of data is opened.
         let model = Model::build(&config.model, seed)?;
+        let schedule = cfg.build(())?;
+        let hooks = hooks(config)?;
+        let loader = data.build(LoaderArgs { seed })?;
         let optim = optim.build(WrapperArgs { params: &model.params, batch_size: loader.batch_size() })?;
         for group in optim.groups() {
             tracing::debug!(
@@ -70,7 +72,7 @@ impl Runner {
             return Err(error.at("train_dataloader").help("check `ann_file`, `filter_cfg` and `batch_size`").into());
         }
         let train = Some(Training { loader, schedule, optim });
-        Self::assemble(start, model, classes, train, val, None, progress)
+        Self::assemble(start, (model, hooks), classes, train, val, None, progress)
     }
 
     /// Builds what a test needs.
@@ -80,18 +82,19 @@ impl Runner {
     pub fn for_testing(start: Start) -> Result<Self> {
         let config = &start.config;
         let seed = config.randomness.seed;
+        let model = Model::build(&config.model, seed)?;
+        let hooks = hooks(config)?;
         let test = evaluating("test", &config.test_dataloader, &config.test_cfg, &config.test_evaluator, seed)?;
         let Some(test) = test else {
             return Err(incomplete(&[("test_dataloader", false), ("test_cfg", false), ("test_evaluator", false)]));
         };
-        let model = Model::build(&config.model, seed)?;
         let classes = test.loader.dataset().metainfo().classes.clone();
-        Self::assemble(start, model, classes, None, None, Some(test), Progress::default())
+        Self::assemble(start, (model, hooks), classes, None, None, Some(test), Progress::default())
     }
 
     fn assemble(
         start: Start,
-        model: Model,
+        (model, hooks): (Model, Vec<Registered>),
         classes: Vec<String>,
         train: Option<Training>,
         val: Option<Evaluating>,
@@ -117,7 +120,7 @@ impl Runner {
         };
         run.work_dir.write_config(&run.name, &run.config)?;
         Ok(Runner {
-            hooks: hooks(&start.config)?,
+            hooks,
             config: start.config,
             run,
             model,
