@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 use mmy_data::DataloaderConfig;
 use mmy_eval::Metric;
 use mmy_models::kinds::Detector;
-use mmy_registry::Slot;
+use mmy_registry::{BuildError, Slot};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -51,6 +51,9 @@ pub struct RunConfig {
     /// The optimiser and how its steps run.
     #[serde(default)]
     pub optim_wrapper: Option<Slot<OptimWrapperKind>>,
+    /// Learning rates that follow the batch size.
+    #[serde(default)]
+    pub auto_scale_lr: AutoScaleLr,
     /// Hooks that every run has, each under a name of its own, by which a later config can change it.
     #[serde(default)]
     pub default_hooks: BTreeMap<String, Slot<HookKind>>,
@@ -75,6 +78,35 @@ pub struct RunConfig {
     /// Go on from `load_from`, or else from the newest checkpoint in `work_dir`.
     #[serde(default)]
     pub resume: bool,
+}
+
+/// Learning rates that follow the batch size (Goyal and others 2017): with twice the pictures in a step, twice the rate.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct AutoScaleLr {
+    /// Whether learning rates are multiplied by `train_dataloader.batch_size / base_batch_size`.
+    pub enable: bool,
+    /// The batch size that the config's learning rate was chosen for.
+    pub base_batch_size: Option<usize>,
+}
+
+impl AutoScaleLr {
+    /// What learning rates are multiplied by, with that many pictures in a step.
+    ///
+    /// # Errors
+    /// When it is on and the base is missing or 0.
+    pub fn factor(&self, batch_size: usize) -> Result<f64, BuildError> {
+        if !self.enable {
+            return Ok(1.0);
+        }
+        let Some(base) = self.base_batch_size.filter(|it| *it > 0) else {
+            let error = BuildError::new("the batch size that the learning rate was chosen for is not known");
+            return Err(error.at("auto_scale_lr.base_batch_size").help("set it, or `auto_scale_lr.enable = false`"));
+        };
+        let factor = batch_size as f64 / base as f64;
+        tracing::info!("learning rates are multiplied by {factor} = {batch_size} / {base}");
+        Ok(factor)
+    }
 }
 
 /// Threads.
@@ -105,5 +137,18 @@ pub struct LogProcessor {
 impl Default for LogProcessor {
     fn default() -> Self {
         LogProcessor { window_size: 10 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn learning_rates_follow_the_batch_size_when_asked() {
+        let scale = |enable, base_batch_size| AutoScaleLr { enable, base_batch_size }.factor(48);
+        assert_eq!(scale(false, None), Ok(1.0));
+        assert_eq!(scale(true, Some(64)), Ok(0.75));
+        assert_eq!(scale(true, Some(0)).unwrap_err().path, ["auto_scale_lr", "base_batch_size"]);
     }
 }

@@ -21,7 +21,7 @@ mod text;
 mod work_dir;
 
 pub use checkpoint::{Checkpoint, CheckpointError, Manifest};
-pub use config::{EnvConfig, LogProcessor, Randomness, RunConfig};
+pub use config::{AutoScaleLr, EnvConfig, LogProcessor, Randomness, RunConfig};
 pub use error::{EngineError, Result};
 pub use interrupt::Interrupt;
 pub use messages::MessageHub;

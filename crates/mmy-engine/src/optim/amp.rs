@@ -2,7 +2,7 @@
 
 use mmy_registry::BuildError;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use tch::{Device, Kind};
 
 /// In which number format convolutions and matrix products run. Weights, losses and statistics stay in float32.
@@ -51,7 +51,75 @@ impl Precision {
     }
 }
 
+/// What mmengine's `loss_scale` takes: `"dynamic"`, a number, or a table of a scaler's settings.
+///
+/// Scaling keeps small float16 gradients from vanishing. bfloat16 has the exponents of float32, so nothing vanishes and
+/// nothing is scaled here.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LossScale(Option<serde_json::Value>);
+
+impl LossScale {
+    /// Whether the config says something.
+    pub fn is_set(&self) -> bool {
+        self.0.is_some()
+    }
+}
+
+impl Serialize for LossScale {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for LossScale {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        use serde_json::Value;
+        let wrong =
+            || de::Error::custom("a loss scale is \"dynamic\", a number above 0, or a table of a scaler's settings");
+        let value = Value::deserialize(deserializer)?;
+        let known = match &value {
+            Value::Null => return Ok(LossScale(None)),
+            Value::String(text) => text == "dynamic",
+            Value::Number(number) => number.as_f64().is_some_and(|it| it > 0.0),
+            Value::Object(_) => true,
+            Value::Bool(_) | Value::Array(_) => false,
+        };
+        if known { Ok(LossScale(Some(value))) } else { Err(wrong()) }
+    }
+}
+
+impl JsonSchema for LossScale {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "LossScale".into()
+    }
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "oneOf": [{ "const": "dynamic" }, { "type": "number", "exclusiveMinimum": 0 }, { "type": "object" }]
+        })
+    }
+}
+
 /// The check that `OptimWrapper` and `AmpOptimWrapper` share.
 pub(super) fn at_least_one(key: &str, value: usize) -> Result<(), BuildError> {
     if value == 0 { Err(BuildError::new(format!("`{key}` is 0")).at(key).help("use at least 1")) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loss_scales_of_mmengine_are_taken_and_others_are_not() {
+        let read = |json: &str| serde_json::from_str::<LossScale>(json);
+        for json in ["\"dynamic\"", "512.0", r#"{"init_scale": 65536.0, "growth_interval": 100}"#] {
+            assert!(read(json).unwrap().is_set(), "{json}");
+        }
+        assert!(!read("null").unwrap().is_set());
+        for json in ["\"static\"", "-1", "true"] {
+            assert!(read(json).unwrap_err().to_string().contains("\"dynamic\""), "{json}");
+        }
+    }
 }

@@ -8,8 +8,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use super::{Defaults, Optimizer, OptimizerKind, ParamGroup};
-use crate::error::{EngineError, Result};
+use super::{Defaults, Optimizer, OptimizerKind, ParamGroup, not_negative, restored};
+use crate::error::Result;
 
 register!(OptimizerKind, "SGD", Config);
 
@@ -40,15 +40,9 @@ impl Default for Config {
 
 impl Build<OptimizerKind> for Config {
     fn build(&self, (): ()) -> Result<Box<dyn Optimizer>, BuildError> {
-        let finite = |key: &str, value: f64| {
-            if value.is_finite() && value >= 0.0 {
-                return Ok(());
-            }
-            Err(BuildError::new(format!("`{key}` is {value}")).at(key).help("use a number of at least 0"))
-        };
-        finite("lr", self.lr)?;
-        finite("momentum", self.momentum)?;
-        finite("weight_decay", self.weight_decay)?;
+        for (key, value) in [("lr", self.lr), ("momentum", self.momentum), ("weight_decay", self.weight_decay)] {
+            not_negative(key, value)?;
+        }
         if self.nesterov && (self.momentum <= 0.0 || self.dampening != 0.0) {
             let error = BuildError::new("Nesterov's step needs a momentum above 0 and no dampening").at("nesterov");
             return Err(error.help("set `momentum` (YOLOv5 uses 0.937) and `dampening = 0.0`"));
@@ -71,8 +65,7 @@ impl Optimizer for Sgd {
 
     fn step(&mut self, groups: &[ParamGroup]) -> Result<()> {
         for group in groups {
-            let grads = group.params.iter().map(|(name, param)| (name, param, param.grad()));
-            let with_grad: Vec<_> = grads.filter(|(.., grad)| grad.defined()).collect();
+            let with_grad: Vec<_> = group.with_grad().collect();
             let mut buffers: Vec<_> = with_grad.iter().map(|(name, ..)| self.momentum_buffers.remove(*name)).collect();
             let params: Vec<&Tensor> = with_grad.iter().map(|(_, param, _)| *param).collect();
             let grads: Vec<&Tensor> = with_grad.iter().map(|(.., grad)| grad).collect();
@@ -85,7 +78,7 @@ impl Optimizer for Sgd {
                 maximize: false,
             };
             sgd_(&params, &grads, &mut buffers, &options)?;
-            let named = with_grad.iter().map(|(name, ..)| (*name).clone()).zip(buffers);
+            let named = with_grad.iter().map(|(name, ..)| (*name).to_owned()).zip(buffers);
             self.momentum_buffers.extend(named.filter_map(|(name, buffer)| Some((name, buffer?))));
         }
         Ok(())
@@ -104,16 +97,7 @@ impl Optimizer for Sgd {
         self.momentum_buffers.clear();
         for (name, param) in groups.iter().flat_map(|it| &it.params) {
             let Some(buffer) = state.get(&format!("momentum_buffer.{name}")) else { continue };
-            if buffer.size() != param.size() {
-                let (got, want) = (buffer.size(), param.size());
-                return Err(EngineError::Unfit(format!(
-                    "the checkpoint's momentum buffer of `{name}` is of shape {got:?}, the parameter of {want:?}"
-                )));
-            }
-            // A copy in the parameter's own memory layout, since the kernel walks both in step.
-            let own = param.zeros_like();
-            tch::no_grad(|| own.shallow_clone().copy_(buffer));
-            self.momentum_buffers.insert(name.clone(), own);
+            self.momentum_buffers.insert(name.clone(), restored("momentum_buffer", name, param, buffer)?);
         }
         Ok(())
     }
@@ -125,27 +109,11 @@ mod tests {
     use tch::{Device, Kind};
 
     use super::*;
+    use crate::optim::testing::{group, step};
 
     fn build() -> Box<dyn Optimizer> {
         let json = r#"{"type": "SGD", "lr": 0.1, "momentum": 0.9, "weight_decay": 0.01, "nesterov": true}"#;
         serde_json::from_str::<Slot<OptimizerKind>>(json).unwrap().build(()).unwrap()
-    }
-
-    fn group(optimizer: &dyn Optimizer, x: f32) -> Vec<ParamGroup> {
-        let param = Tensor::from_slice(&[x, -x]).set_requires_grad(true);
-        let frozen = Tensor::from_slice(&[x]).set_requires_grad(true);
-        let params = vec![("w".to_owned(), param), ("unused".to_owned(), frozen)];
-        vec![ParamGroup::new("all", params, &optimizer.defaults(), 0.01)]
-    }
-
-    fn step(optimizer: &mut dyn Optimizer, groups: &[ParamGroup]) {
-        let param = &groups[0].params[0].1;
-        let mut grad = param.grad();
-        if grad.defined() {
-            let _ = grad.zero_();
-        }
-        param.pow_tensor_scalar(3).sum(Kind::Float).backward();
-        optimizer.step(groups).unwrap();
     }
 
     #[test]

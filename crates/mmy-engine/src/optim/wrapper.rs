@@ -8,7 +8,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use super::{GroupArgs, OptimConstructorKind, Optimizer, OptimizerKind, ParamGroup, Precision, amp};
+use super::{
+    ClipGrad, GroupArgs, LossScale, OptimConstructor, OptimConstructorKind, Optimizer, OptimizerKind, ParamGroup,
+    Paramwise, Precision, amp, clip::Clip, constructor::ByMultiples, restored,
+};
 use crate::error::Result;
 
 /// The kind of optimiser wrappers.
@@ -21,6 +24,8 @@ pub struct WrapperArgs<'a> {
     pub params: &'a ParamStore,
     /// Pictures per step.
     pub batch_size: usize,
+    /// What `auto_scale_lr` multiplies learning rates by; 1 without it.
+    pub lr_scale: f64,
 }
 
 impl Kind for OptimWrapperKind {
@@ -41,7 +46,10 @@ pub struct Config {
     /// Sorts parameters into groups; without it all are in one.
     #[serde(default)]
     pub constructor: Option<Slot<OptimConstructorKind>>,
-    /// Cuts the gradient's length.
+    /// Learning rates and weight decays that differ from the optimiser's own.
+    #[serde(default)]
+    pub paramwise_cfg: Paramwise,
+    /// Cuts the gradient's length, or its numbers.
     #[serde(default)]
     pub clip_grad: Option<ClipGrad>,
     /// Steps whose gradients are averaged before the optimiser moves.
@@ -58,7 +66,10 @@ pub struct AmpConfig {
     /// Sorts parameters into groups; without it all are in one.
     #[serde(default)]
     pub constructor: Option<Slot<OptimConstructorKind>>,
-    /// Cuts the gradient's length.
+    /// Learning rates and weight decays that differ from the optimiser's own.
+    #[serde(default)]
+    pub paramwise_cfg: Paramwise,
+    /// Cuts the gradient's length, or its numbers.
     #[serde(default)]
     pub clip_grad: Option<ClipGrad>,
     /// Steps whose gradients are averaged before the optimiser moves.
@@ -67,14 +78,10 @@ pub struct AmpConfig {
     /// Number format: `auto` is bfloat16 where the processor computes in it, else float32.
     #[serde(default = "auto")]
     pub dtype: Precision,
-}
-
-/// Cuts the gradient of all parameters together to a length.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ClipGrad {
-    /// The greatest 2-norm that passes unchanged.
-    pub max_norm: f64,
+    /// Taken, without effect: `"dynamic"`, a number or a table. bfloat16 reaches as far as float32, so that no gradient
+    /// has to be scaled.
+    #[serde(default)]
+    pub loss_scale: LossScale,
 }
 
 fn one() -> usize {
@@ -90,9 +97,11 @@ impl Build<OptimWrapperKind> for Config {
         let amp = AmpConfig {
             optimizer: self.optimizer.clone(),
             constructor: self.constructor.clone(),
+            paramwise_cfg: self.paramwise_cfg.clone(),
             clip_grad: self.clip_grad,
             accumulative_counts: self.accumulative_counts,
             dtype: Precision::Float32,
+            loss_scale: LossScale::default(),
         };
         amp.build(args)
     }
@@ -101,29 +110,30 @@ impl Build<OptimWrapperKind> for Config {
 impl Build<OptimWrapperKind> for AmpConfig {
     fn build(&self, args: WrapperArgs<'_>) -> Result<OptimWrapper, BuildError> {
         amp::at_least_one("accumulative_counts", self.accumulative_counts)?;
-        if let Some(clip) = self.clip_grad.filter(|it| !(it.max_norm.is_finite() && it.max_norm > 0.0)) {
-            let error = BuildError::new(format!("the greatest gradient norm is {}", clip.max_norm));
-            return Err(error.at("clip_grad.max_norm").help("use a number above 0; YOLOv5 uses 10.0"));
+        let clip = self.clip_grad.map(|it| it.build().map_err(|e| e.at("clip_grad"))).transpose()?;
+        if self.loss_scale.is_set() {
+            tracing::info!("`loss_scale` has no effect: bfloat16 gradients do not vanish");
         }
         let optimizer = self.optimizer.build(())?;
         let entries = args.params.entries();
         let params: Vec<_> = entries.into_iter().filter(|it| it.role != Role::Buffer).collect();
-        let group_args = GroupArgs { params: &params, defaults: optimizer.defaults(), batch_size: args.batch_size };
-        let groups = match &self.constructor {
-            Some(slot) => slot.build(())?.groups(&group_args),
-            None => vec![ParamGroup::new(
-                "all",
-                params.iter().map(|it| (it.name.clone(), it.tensor.shallow_clone())).collect(),
-                &group_args.defaults,
-                group_args.defaults.weight_decay,
-            )],
+        let group_args = GroupArgs {
+            params: &params,
+            defaults: optimizer.defaults(),
+            batch_size: args.batch_size,
+            paramwise: &self.paramwise_cfg,
         };
+        let mut groups = match &self.constructor {
+            Some(slot) => slot.build(())?.groups(&group_args),
+            None => ByMultiples.groups(&group_args),
+        }?;
         covers(&params, &groups)?;
+        groups.iter_mut().for_each(|it| it.scale_lr(args.lr_scale));
         Ok(OptimWrapper {
             optimizer,
             groups,
             precision: self.dtype.settle(),
-            clip: self.clip_grad,
+            clip,
             accumulate: self.accumulative_counts,
             gathered: 0,
         })
@@ -153,7 +163,7 @@ pub struct OptimWrapper {
     optimizer: Box<dyn Optimizer>,
     groups: Vec<ParamGroup>,
     precision: Precision,
-    clip: Option<ClipGrad>,
+    clip: Option<Clip>,
     accumulate: usize,
     gathered: usize,
 }
@@ -176,7 +186,7 @@ impl OptimWrapper {
 
     /// The backward pass, and the optimiser's step where enough gradients are gathered. `steps_left` counts the
     /// training steps after this one: the last steps of a run may be fewer than `accumulative_counts`, and are averaged
-    /// over as many as they are. Returns the gradient's norm where it is clipped and a step was made.
+    /// over as many as they are. Returns the gradient's norm where it is cut and a step was made.
     ///
     /// # Errors
     /// When libtorch refuses.
@@ -189,7 +199,7 @@ impl OptimWrapper {
             return Ok(None);
         }
         self.gathered = 0;
-        let norm = self.clip.map(|clip| self.clip_gradients(clip)).transpose()?;
+        let norm = self.clip.map(|clip| clip.apply(&self.gradients())).transpose()?.flatten();
         self.optimizer.step(&self.groups)?;
         self.zero_grad()?;
         Ok(norm)
@@ -200,26 +210,21 @@ impl OptimWrapper {
         params.map(|(_, it)| it.grad()).filter(Tensor::defined).collect()
     }
 
-    fn clip_gradients(&self, clip: ClipGrad) -> Result<f64> {
-        let grads = self.gradients();
-        let handles: Vec<&Tensor> = grads.iter().collect();
-        let norm = mmy_torch::foreach::total_norm(&handles, 2.0)?;
-        let factor = clip.max_norm / (norm + 1e-6);
-        if factor < 1.0 {
-            mmy_torch::foreach::mul_(&handles, factor)?;
-        }
-        Ok(norm)
-    }
-
     fn zero_grad(&self) -> Result<()> {
         let grads = self.gradients();
         mmy_torch::foreach::zero_(&grads.iter().collect::<Vec<_>>())?;
         Ok(())
     }
 
-    /// The optimiser's tensors for a checkpoint.
+    /// The optimiser's tensors for a checkpoint, and in the midst of gathering the gradients so far.
     pub fn state(&self) -> Vec<(String, Tensor)> {
-        self.optimizer.state(&self.groups)
+        let mut out = self.optimizer.state(&self.groups);
+        if self.gathered > 0 {
+            out.push((GATHERED.to_owned(), Tensor::from(self.gathered as i64)));
+            let grads = self.groups.iter().flat_map(ParamGroup::with_grad);
+            out.extend(grads.map(|(name, _, grad)| (format!("{GRAD}{name}"), grad)));
+        }
+        out
     }
 
     /// Takes back what [`OptimWrapper::state`] gave.
@@ -227,9 +232,20 @@ impl OptimWrapper {
     /// # Errors
     /// When a tensor has not the parameter's shape.
     pub fn load_state(&mut self, state: &HashMap<String, Tensor>) -> Result<()> {
+        self.gathered = state.get(GATHERED).map_or(0, |it| it.int64_value(&[]) as usize);
+        for (name, param) in self.groups.iter().flat_map(|it| &it.params) {
+            let Some(saved) = state.get(&format!("{GRAD}{name}")) else { continue };
+            // The gradient of Σ param · saved is `saved`, to the last bit.
+            (param * restored("gradient", name, param, saved)?).sum(tch::Kind::Float).f_backward()?;
+        }
         self.optimizer.load_state(&self.groups, state)
     }
 }
+
+/// How many steps' gradients are gathered.
+const GATHERED: &str = "gathered";
+/// The gradients gathered so far.
+const GRAD: &str = "grad.";
 
 #[cfg(test)]
 mod tests {
@@ -252,7 +268,7 @@ mod tests {
             let _ = root.param(name, shape, init, role);
         }
         let slot: Slot<OptimWrapperKind> = serde_json::from_str(json).unwrap();
-        let wrapper = slot.build(WrapperArgs { params: &params, batch_size: 16 });
+        let wrapper = slot.build(WrapperArgs { params: &params, batch_size: 16, lr_scale: 1.0 });
         (params, wrapper)
     }
 
@@ -304,22 +320,49 @@ mod tests {
         assert_eq!(covers(&entries, &[group(&[0, 1]), group(&[2, 3])]), Ok(()));
     }
 
-    #[test]
-    fn gathered_gradients_are_averaged_also_where_the_run_ends_early() {
-        let (one, wrapper) = build(&format!(r#"{{"type": "OptimWrapper", {SGD}}}"#));
-        let mut wrapper = wrapper.unwrap();
-        let mean = (loss(&one, 1.0) + loss(&one, 2.0)) / 2.0;
-        wrapper.update(&mean, 0).unwrap();
+    /// Training steps over these batches, each a mean over its numbers.
+    fn train(params: &ParamStore, wrapper: &mut OptimWrapper, batches: &[&[f64]], left_after: usize) {
+        for (at, batch) in batches.iter().enumerate() {
+            let parts = batch.iter().map(|x| loss(params, *x));
+            let mean = parts.fold(Tensor::from(0f32), |sum, it| sum + it) / batch.len() as f64;
+            wrapper.update(&mean, left_after + batches.len() - 1 - at).unwrap();
+        }
+    }
 
-        let (two, wrapper) = build(&format!(r#"{{"type": "OptimWrapper", {SGD}, "accumulative_counts": 3}}"#));
-        let mut wrapper = wrapper.unwrap();
-        // Two steps are left of the run, so the window of three ends after two.
-        wrapper.update(&loss(&two, 1.0), 1).unwrap();
-        wrapper.update(&loss(&two, 2.0), 0).unwrap();
-        for (a, b) in values(&one).iter().zip(values(&two)) {
-            // The sum of two halves and the half of a sum differ in the last bit of float32.
+    #[test]
+    fn gathered_steps_equal_steps_of_whole_batches_also_where_the_run_ends_early() {
+        let (one, wrapper) = build(&format!(r#"{{"type": "OptimWrapper", {SGD}}}"#));
+        // Batches three times as large; the last steps of the run are fewer.
+        train(&one, &mut wrapper.unwrap(), &[&[0.1, 0.2, 0.3], &[0.4, 0.5, 0.6], &[0.7, 0.8]], 0);
+
+        let (three, wrapper) = build(&format!(r#"{{"type": "OptimWrapper", {SGD}, "accumulative_counts": 3}}"#));
+        let parts: [&[f64]; 8] = [&[0.1], &[0.2], &[0.3], &[0.4], &[0.5], &[0.6], &[0.7], &[0.8]];
+        train(&three, &mut wrapper.unwrap(), &parts, 0);
+        for (a, b) in values(&one).iter().zip(values(&three)) {
+            // The sum of thirds and the third of a sum differ in the last bits of float32.
             assert!((a - b).abs() < 1e-6, "{a} is not {b}");
         }
+    }
+
+    #[test]
+    fn gradients_gathered_so_far_come_back() {
+        let json = format!(r#"{{"type": "OptimWrapper", {SGD}, "accumulative_counts": 3}}"#);
+        let parts: [&[f64]; 6] = [&[0.1], &[0.2], &[0.3], &[0.4], &[0.5], &[0.6]];
+        let (whole, wrapper) = build(&json);
+        train(&whole, &mut wrapper.unwrap(), &parts, 0);
+
+        let (first, wrapper) = build(&json);
+        let mut wrapper = wrapper.unwrap();
+        train(&first, &mut wrapper, &parts[..5], 1);
+        let (second, resumed) = build(&json);
+        for (to, from) in second.entries().iter().zip(first.entries()) {
+            tch::no_grad(|| to.tensor.shallow_clone().copy_(&from.tensor));
+        }
+        let mut resumed = resumed.unwrap();
+        resumed.load_state(&wrapper.state().into_iter().collect()).unwrap();
+        train(&second, &mut resumed, &parts[5..], 0);
+        assert_eq!(values(&whole), values(&second));
+        assert!(!resumed.state().iter().any(|(name, _)| name.starts_with(GRAD)), "nothing is gathered after a step");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use mmy_registry::{Build, BuildError, register};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{GroupArgs, OptimConstructor, OptimConstructorKind, ParamGroup};
+use super::{GroupArgs, OptimConstructor, OptimConstructorKind, ParamGroup, Paramwise};
 
 register!(OptimConstructorKind, "YOLOv5OptimizerConstructor", Config);
 
@@ -51,14 +51,18 @@ impl YoloV5 {
 }
 
 impl OptimConstructor for YoloV5 {
-    fn groups(&self, args: &GroupArgs<'_>) -> Vec<ParamGroup> {
+    fn groups(&self, args: &GroupArgs<'_>) -> Result<Vec<ParamGroup>, BuildError> {
+        if *args.paramwise != Paramwise::default() {
+            let error = BuildError::new("`YOLOv5OptimizerConstructor` makes groups of its own").at("paramwise_cfg");
+            return Err(error.help("use `DefaultOptimWrapperConstructor`, or take `paramwise_cfg` out"));
+        }
         let of = |keep: fn(Role) -> bool| {
             let kept = args.params.iter().filter(move |it| keep(it.role));
             kept.map(|it| (it.name.clone(), it.tensor.shallow_clone())).collect::<Vec<_>>()
         };
         let batch = args.defaults.batch_size.unwrap_or(args.batch_size);
         let decay = args.defaults.weight_decay * self.decay_scale(batch);
-        vec![
+        Ok(vec![
             ParamGroup::new(
                 "weights",
                 of(|role| !matches!(role, Role::NormWeight | Role::Bias)),
@@ -67,7 +71,7 @@ impl OptimConstructor for YoloV5 {
             ),
             ParamGroup::new("norms", of(|role| role == Role::NormWeight), &args.defaults, 0.0),
             ParamGroup::new("biases", of(|role| role == Role::Bias), &args.defaults, 0.0),
-        ]
+        ])
     }
 }
 

@@ -50,7 +50,9 @@ impl Runner {
         let schedule = cfg.build(())?;
         let hooks = hooks(config)?;
         let loader = data.build(LoaderArgs { seed })?;
-        let optim = optim.build(WrapperArgs { params: &model.params, batch_size: loader.batch_size() })?;
+        let batch_size = loader.batch_size();
+        let lr_scale = config.auto_scale_lr.factor(batch_size)?;
+        let optim = optim.build(WrapperArgs { params: &model.params, batch_size, lr_scale })?;
         for group in optim.groups() {
             tracing::debug!(
                 "parameter group `{}`: {} tensors, {} numbers, weight decay {}",
