@@ -195,7 +195,7 @@ fn train(bench: &BenchArgs, step: &StepArgs) -> Outcome {
         .optim_wrapper
         .as_ref()
         .ok_or_else(|| Failure::User("the config has no `optim_wrapper`".into()))?;
-    let args = WrapperArgs { params: &model.params, batch_size: step.batch_size };
+    let args = WrapperArgs { params: &model.params, batch_size: step.batch_size, lr_scale: 1.0 };
     let mut optim = wrapper.build(args).map_err(|it| project.place_build(it))?;
     let batch = batch(&project, step, model.net.num_classes())?;
     let mut figures = Figures::default();
