@@ -65,6 +65,11 @@ fn run<T>(mode: Mode, forward: impl FnOnce() -> T) -> (T, Vec<LayerRow>) {
     (out, RECORDER.with_borrow_mut(|it| mem::take(&mut it.rows)))
 }
 
+/// Whether somebody lists layers.
+pub(crate) fn is_on() -> bool {
+    RECORDER.with_borrow(|it| it.mode != Mode::Off)
+}
+
 /// Whether layers should only give out the right shapes.
 pub(crate) fn shapes_only() -> bool {
     RECORDER.with_borrow(|it| it.mode == Mode::Shapes)

@@ -32,6 +32,7 @@ template <int N>
 struct Lanes {
   typedef float Floats __attribute__((vector_size(4 * N)));
   typedef unsigned Words __attribute__((vector_size(4 * N)));
+  typedef int Integers __attribute__((vector_size(4 * N)));
   typedef Half Halves __attribute__((vector_size(2 * N)));
 };
 template <int N>

@@ -152,6 +152,31 @@ unsafe extern "C" {
         grad_b: *mut *mut C_tensor,
     ) -> Message;
 
+    pub(crate) fn mmy_norm_act_forward(
+        x: *const C_tensor,
+        weight: *const C_tensor,
+        bias: *const C_tensor,
+        running_mean: *mut C_tensor,
+        running_var: *mut C_tensor,
+        momentum: f64,
+        eps: f64,
+        activation: c_int,
+        limit: c_int,
+        y: *mut *mut C_tensor,
+        statistics: *mut *mut C_tensor,
+    ) -> Message;
+    pub(crate) fn mmy_norm_act_backward(
+        x: *const C_tensor,
+        bias: *const C_tensor,
+        statistics: *const C_tensor,
+        grad: *const C_tensor,
+        activation: c_int,
+        limit: c_int,
+        grad_x: *mut *mut C_tensor,
+        grad_weight: *mut *mut C_tensor,
+        grad_bias: *mut *mut C_tensor,
+    ) -> Message;
+
     pub(crate) fn mmy_rng_state(state: *mut *mut C_tensor) -> Message;
     pub(crate) fn mmy_rng_set_state(state: *const C_tensor) -> Message;
     pub(crate) fn mmy_rng_initial_seed(seed: *mut u64) -> Message;

@@ -14,6 +14,7 @@
 //! | [`rng`] | the default generator's state |
 //! | [`depthwise`] | depthwise convolutions whose weight gradient is ours |
 //! | [`foreach`] | one operation over a list of tensors |
+//! | [`norm_act`] | batch normalisation and activation as one operation |
 //! | [`optim`] | fused SGD, Adam and AdamW steps, clipping of gradients |
 //! | [`star`] | StarNet's `relu6(a) · b` in one pass |
 //! | [`threads`] | libtorch's thread pools |
@@ -31,6 +32,7 @@ mod ffi;
 pub mod foreach;
 pub mod function;
 pub mod memory_format;
+pub mod norm_act;
 pub mod optim;
 pub mod rng;
 pub mod star;

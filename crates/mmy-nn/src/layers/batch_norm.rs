@@ -1,10 +1,13 @@
 //! Batch normalisation (arXiv 1502.03167).
 
+use std::fmt::Display;
+
+use mmy_torch::norm_act::{self, Normalisation, batch_norm_act};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-use crate::{Init, Role, Scope, trace};
+use crate::{Init, Role, Scope, layers::Activation, trace};
 
 /// Which normalisation; MMYOLO's `norm_cfg`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -78,14 +81,25 @@ impl BatchNorm2d {
 
     /// (B, C, H, W) to the same shape. In training the running statistics take the batch in.
     pub fn forward(&self, x: &Tensor, train: bool) -> Tensor {
+        self.forward_act(x, Activation::Identity, train, "")
+    }
+
+    /// As [`BatchNorm2d::forward`], then `act` at the place called `act_path`; as one operation, where there is one.
+    pub fn forward_act(&self, x: &Tensor, act: Activation, train: bool, act_path: impl Display) -> Tensor {
         let train = train && !self.norm_eval;
+        if train && !trace::shapes_only() {
+            // The counter takes no part in the computation; it is kept because state dicts carry it.
+            let _ = self.num_batches_tracked.shallow_clone().g_add_scalar_(1);
+            // Whoever lists layers sees the two of them.
+            if !trace::is_on()
+                && let Some(y) = self.fused(x, act)
+            {
+                return y;
+            }
+        }
         let y = if trace::shapes_only() {
             x.shallow_clone()
         } else {
-            if train {
-                // The counter takes no part in the computation; it is kept because state dicts carry it.
-                let _ = self.num_batches_tracked.shallow_clone().g_add_scalar_(1);
-            }
             x.batch_norm(
                 Some(&self.weight),
                 Some(&self.bias),
@@ -98,7 +112,26 @@ impl BatchNorm2d {
             )
         };
         trace::report("BatchNorm2d", &self.path, &y, 2 * self.weight.numel() as u64, 0);
-        y
+        act.forward(y, act_path)
+    }
+
+    /// `None` where no kernel does both at once.
+    fn fused(&self, x: &Tensor, act: Activation) -> Option<Tensor> {
+        let act = match act {
+            Activation::Identity => norm_act::Activation::Identity,
+            Activation::ReLU => norm_act::Activation::Relu,
+            Activation::ReLU6 => norm_act::Activation::Relu6,
+            Activation::SiLU => norm_act::Activation::Silu,
+            _ => return None,
+        };
+        let norm = Normalisation {
+            weight: &self.weight,
+            bias: &self.bias,
+            running: Some((&self.running_mean, &self.running_var)),
+            momentum: self.norm.momentum,
+            eps: self.norm.eps,
+        };
+        batch_norm_act(x, norm, act).expect("the layer's own tensors fit each other")
     }
 }
 

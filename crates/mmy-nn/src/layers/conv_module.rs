@@ -36,10 +36,11 @@ impl ConvModule {
 
     /// (B, in, H, W) to (B, out, H', W').
     pub fn forward(&self, x: &Tensor, train: bool) -> Tensor {
-        let mut x = self.conv.forward(x);
-        if let Some(bn) = &self.bn {
-            x = bn.forward(&x, train);
+        let x = self.conv.forward(x);
+        let act_path = format_args!("{}.activate", self.path);
+        match &self.bn {
+            Some(bn) => bn.forward_act(&x, self.act, train, act_path),
+            None => self.act.forward(x, act_path),
         }
-        self.act.forward(x, format_args!("{}.activate", self.path))
     }
 }
