@@ -6,6 +6,7 @@ use std::{
 };
 
 use mmy_nn::file::read_safetensors;
+use serde_json::Value;
 use tempfile::TempDir;
 
 /// The repository.
@@ -105,6 +106,19 @@ pub fn same_tensors(a: &Path, b: &Path) {
     assert_eq!(names(&a), names(&b));
     let different: Vec<_> = a.iter().zip(&b).filter(|(a, b)| a.1 != b.1).map(|(a, _)| a.0.as_str()).collect();
     assert!(different.is_empty(), "{} of {} tensors differ: {different:?}", different.len(), a.len());
+}
+
+/// Losses and metrics of a run as its newest process tells them, without times.
+pub fn scalars(work_dir: &Path) -> Vec<Value> {
+    let newest = stamps(work_dir).pop().expect("a time-stamped folder");
+    let text = std::fs::read_to_string(newest.join("vis_data/scalars.json")).expect("scalars");
+    let mut rows: Vec<Value> = text.lines().map(|it| serde_json::from_str(it).expect("JSON")).collect();
+    for row in &mut rows {
+        for key in ["time", "data_time"] {
+            row.as_object_mut().expect("a row is an object").remove(key);
+        }
+    }
+    rows
 }
 
 /// The log of the newest process of a run.

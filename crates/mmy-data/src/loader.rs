@@ -86,6 +86,11 @@ impl Loader {
         if *drop_last { order.len() / batch_size } else { order.len().div_ceil(*batch_size) }
     }
 
+    /// Whether the sampler goes on after an epoch without an end.
+    pub fn is_endless(&self) -> bool {
+        self.inner.order.endless()
+    }
+
     /// Whether an epoch has no batch.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

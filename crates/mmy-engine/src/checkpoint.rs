@@ -5,16 +5,19 @@
 //! text in the header's metadata. Nothing in the file is ever run.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     path::{Path, PathBuf},
 };
 
-use mmy_nn::file::{Contents, FileError, read_safetensors, write_safetensors};
+use mmy_nn::file::{Contents, FileError, read_metadata, read_safetensors, write_safetensors};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tch::Tensor;
 
-use crate::{MessageHub, Progress, work_dir::publish};
+use crate::{
+    Fingerprint, MessageHub, Progress, digest,
+    work_dir::{WRITING, publish},
+};
 
 /// Raw weights, where the plain names hold averaged ones.
 const RAW: &str = "@raw/";
@@ -22,6 +25,8 @@ const RAW: &str = "@raw/";
 const OPTIMIZER: &str = "@optimizer/";
 /// The manifest's key in the header's metadata.
 const MANIFEST: &str = "mmy.manifest";
+/// The key of the hash over the manifest and all tensors.
+const DIGEST: &str = "mmy.blake3";
 
 /// What a checkpoint says of itself.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -44,6 +49,12 @@ pub struct Manifest {
     pub seed: u64,
     /// libtorch's own threads, on which sums depend.
     pub threads: usize,
+    /// The data sets that it was made with.
+    #[serde(default)]
+    pub data: Vec<Fingerprint>,
+    /// The crates that the config's parts come from, with their versions.
+    #[serde(default)]
+    pub parts: BTreeMap<String, String>,
     /// Metrics of the model, where they are known.
     pub metrics: Vec<(String, f64)>,
     /// Whether a run can go on from it.
@@ -86,6 +97,12 @@ pub enum CheckpointError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The content is not what was written.
+    #[error("`{}` is damaged: its content is not what was written into it", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+    },
     /// The manifest cannot be understood.
     #[error("`{}`: the manifest cannot be read: {reason}", path.display())]
     Manifest {
@@ -94,6 +111,18 @@ pub enum CheckpointError {
         /// What is wrong with it.
         reason: String,
     },
+}
+
+impl CheckpointError {
+    /// The file that it is about.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::File(FileError::Io { path, .. } | FileError::Format { path, .. })
+            | Self::Write { path, .. }
+            | Self::Damaged { path }
+            | Self::Manifest { path, .. } => path,
+        }
+    }
 }
 
 impl Checkpoint {
@@ -105,44 +134,39 @@ impl Checkpoint {
     pub fn write(&self, path: &Path) -> Result<(), CheckpointError> {
         let folder = path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let failed = |source| CheckpointError::Write { path: path.to_owned(), source };
-        let file =
-            tempfile::Builder::new().prefix(".writing-").suffix(".safetensors").tempfile_in(folder).map_err(failed)?;
-        let prefixed = |prefix: &'static str, rows: &[(String, Tensor)]| {
-            rows.iter().map(|(name, tensor)| (format!("{prefix}{name}"), tensor.shallow_clone())).collect::<Vec<_>>()
-        };
-        let mut rows = prefixed("", &self.model);
-        rows.extend(prefixed(RAW, &self.raw));
-        rows.extend(prefixed(OPTIMIZER, &self.optimizer));
-        let manifest = self.manifest.as_ref().map(|it| serde_json::to_string(it).expect("plain data serialises"));
-        let metadata: HashMap<_, _> = manifest.map(|it| (MANIFEST.to_owned(), it)).into_iter().collect();
-        write_safetensors(file.path(), rows.iter().map(|(name, tensor)| (name.as_str(), tensor)), metadata)?;
-        // The writer opened the file by its name: this handle reaches the same bytes.
-        file.as_file().sync_all().map_err(failed)?;
-        publish(file, path).map_err(failed)
+        let temporary = tempfile::Builder::new().prefix(WRITING).tempdir_in(folder).map_err(failed)?;
+        let rows: Vec<_> = self.rows().map(|(name, tensor)| (name, tensor.shallow_clone())).collect();
+        let mut metadata = HashMap::new();
+        if let Some(manifest) = &self.manifest {
+            let text = serde_json::to_string(manifest).expect("plain data serialises");
+            metadata.insert(DIGEST.to_owned(), digest::content(&text, self.rows()));
+            metadata.insert(MANIFEST.to_owned(), text);
+        }
+        let whole = temporary.path().join("whole");
+        write_safetensors(&whole, rows.iter().map(|(name, tensor)| (name.as_str(), tensor)), metadata).map_err(
+            |error| match error {
+                // The name that counts is the one the file was to get.
+                FileError::Io { source, .. } => failed(source),
+                other => other.into(),
+            },
+        )?;
+        publish(&whole, path).map_err(failed)
+    }
+
+    /// All tensors under the names that they have in the file.
+    fn rows(&self) -> impl Iterator<Item = (String, &Tensor)> {
+        let parts = [("", &self.model), (RAW, &self.raw), (OPTIMIZER, &self.optimizer)];
+        parts.into_iter().flat_map(|(prefix, rows)| rows.iter().map(move |(name, it)| (format!("{prefix}{name}"), it)))
     }
 
     /// Reads a file that [`Checkpoint::write`] or any other writer of safetensors made.
     ///
     /// # Errors
-    /// When the file is not there, torn, or of a newer form.
+    /// When the file is not there, torn, of a newer form, or not what was written.
     pub fn read(path: &Path) -> Result<Self, CheckpointError> {
         let Contents { tensors, mut metadata } = read_safetensors(path)?;
-        let unreadable = |reason: String| CheckpointError::Manifest { path: path.to_owned(), reason };
-        let manifest = match metadata.remove(MANIFEST) {
-            None => None,
-            Some(text) => {
-                let format =
-                    serde_json::from_str::<Value>(&text).map_err(|e| unreadable(e.to_string()))?["format"].clone();
-                if format.as_u64().is_none_or(|it| it > u64::from(Manifest::FORMAT)) {
-                    return Err(unreadable(format!(
-                        "it is of form {format}, this mmy ({}) knows forms up to {}: use a newer mmy",
-                        env!("CARGO_PKG_VERSION"),
-                        Manifest::FORMAT
-                    )));
-                }
-                Some(serde_json::from_str(&text).map_err(|e| unreadable(e.to_string()))?)
-            }
-        };
+        let text = metadata.remove(MANIFEST);
+        let manifest = text.as_deref().map(|it| parse(path, it)).transpose()?;
         let mut out = Checkpoint { manifest, model: vec![], raw: vec![], optimizer: vec![] };
         for (name, tensor) in tensors {
             match (name.strip_prefix(RAW), name.strip_prefix(OPTIMIZER)) {
@@ -151,6 +175,107 @@ impl Checkpoint {
                 _ => out.model.push((name, tensor)),
             }
         }
+        if let Some(text) = text
+            && metadata.remove(DIGEST) != Some(digest::content(&text, out.rows()))
+        {
+            return Err(CheckpointError::Damaged { path: path.to_owned() });
+        }
         Ok(out)
+    }
+
+    /// Reads what a checkpoint says of itself, and none of its tensors.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::read`], except that damage to the tensors goes unseen.
+    pub fn read_manifest(path: &Path) -> Result<Option<Manifest>, CheckpointError> {
+        let metadata = read_metadata(path)?;
+        metadata.get(MANIFEST).map(|it| parse(path, it)).transpose()
+    }
+}
+
+fn parse(path: &Path, text: &str) -> Result<Manifest, CheckpointError> {
+    let unreadable = |reason: String| CheckpointError::Manifest { path: path.to_owned(), reason };
+    let value: Value = serde_json::from_str(text).map_err(|e| unreadable(e.to_string()))?;
+    let format = &value["format"];
+    if format.as_u64().is_none_or(|it| it > u64::from(Manifest::FORMAT)) {
+        return Err(unreadable(format!(
+            "it is of form {format}, this mmy ({}) knows forms up to {}: use a newer mmy",
+            env!("CARGO_PKG_VERSION"),
+            Manifest::FORMAT
+        )));
+    }
+    serde_json::from_value(value).map_err(|e| unreadable(e.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn manifest() -> Manifest {
+        Manifest {
+            format: Manifest::FORMAT,
+            mmy: "0".into(),
+            libtorch: "0".into(),
+            name: "n".into(),
+            config: "a = 1".into(),
+            classes: vec!["c".into()],
+            progress: Progress { epoch: 2, ..Progress::default() },
+            seed: 7,
+            threads: 1,
+            data: Vec::new(),
+            parts: BTreeMap::new(),
+            metrics: vec![("m".into(), 0.25)],
+            resumable: true,
+            hooks: serde_json::Map::new(),
+            messages: MessageHub::default(),
+        }
+    }
+
+    fn checkpoint(x: f32) -> Checkpoint {
+        let rows = |name: &str| vec![(name.to_owned(), Tensor::from_slice(&[x, 2.0]))];
+        Checkpoint { manifest: Some(manifest()), model: rows("w"), raw: rows("w"), optimizer: rows("buffer.w") }
+    }
+
+    #[test]
+    fn what_is_written_is_read_and_nothing_else_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("c.safetensors");
+        checkpoint(1.0).write(&path).unwrap();
+        checkpoint(3.0).write(&path).unwrap();
+        let back = Checkpoint::read(&path).unwrap();
+        assert_eq!((back.manifest.as_ref(), &back.raw[0].1), (Some(&manifest()), &Tensor::from_slice(&[3f32, 2.0])));
+        assert_eq!(Checkpoint::read_manifest(&path).unwrap(), Some(manifest()));
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn one_flipped_bit_anywhere_is_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("c.safetensors");
+        checkpoint(1.0).write(&path).unwrap();
+        let bytes = fs::read(&path).unwrap();
+        for at in 0..bytes.len() {
+            let mut torn = bytes.clone();
+            torn[at] ^= 4;
+            fs::write(&path, torn).unwrap();
+            // A blank of the header's padding may change; what is in the file may not.
+            match Checkpoint::read(&path) {
+                Err(_) => {}
+                Ok(it) => assert_eq!((it.manifest, &it.model), (Some(manifest()), &checkpoint(1.0).model), "byte {at}"),
+            }
+        }
+        for length in 0..bytes.len() {
+            fs::write(&path, &bytes[..length]).unwrap();
+            assert!(Checkpoint::read(&path).is_err(), "{length} of {} bytes", bytes.len());
+        }
+    }
+
+    #[test]
+    fn a_place_that_cannot_be_written_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = checkpoint(1.0).write(&dir.path().join("absent/c.safetensors")).unwrap_err();
+        assert!(error.to_string().contains("absent/c.safetensors"), "{error}");
     }
 }

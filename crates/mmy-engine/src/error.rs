@@ -7,7 +7,7 @@ use mmy_eval::EvalError;
 use mmy_models::kinds::ModelError;
 use mmy_registry::BuildError;
 
-use crate::CheckpointError;
+use crate::{CheckpointError, Difference};
 
 /// What most functions of this crate return.
 pub type Result<T, E = EngineError> = std::result::Result<T, E>;
@@ -61,6 +61,15 @@ pub enum EngineError {
         /// Their files.
         pictures: String,
     },
+    /// A checkpoint is of a run that computes something else.
+    #[error("`{}` is of another run than this one:\n  {}\n  go on all the same with --resume-anyway, or start from its \
+             weights with --load-from", path.display(), list(differences))]
+    AnotherRun {
+        /// The checkpoint.
+        path: PathBuf,
+        /// Where the two differ.
+        differences: Vec<Difference>,
+    },
     /// Somebody asked the run to end; its state is saved.
     #[error("interrupted")]
     Interrupted {
@@ -70,6 +79,10 @@ pub enum EngineError {
     /// The run's settings contradict each other or what is there.
     #[error("{0}")]
     Unfit(String),
+}
+
+fn list(differences: &[Difference]) -> String {
+    differences.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n  ")
 }
 
 impl EngineError {

@@ -5,7 +5,9 @@
 //! alone; whatever a hook has to remember it hands over as data ([`hooks::Hook::state`]).
 
 mod checkpoint;
+mod compare;
 mod config;
+mod digest;
 mod error;
 pub mod hooks;
 mod interrupt;
@@ -21,13 +23,15 @@ mod text;
 mod work_dir;
 
 pub use checkpoint::{Checkpoint, CheckpointError, Manifest};
+pub use compare::Difference;
 pub use config::{AutoScaleLr, EnvConfig, LogProcessor, Randomness, RunConfig};
+pub use digest::Fingerprint;
 pub use error::{EngineError, Result};
 pub use interrupt::Interrupt;
 pub use messages::MessageHub;
 pub use model::Model;
 pub use priority::Priority;
-pub use progress::Progress;
+pub use progress::{Length, Progress};
 pub use report::{Observer, Pass, Quiet};
 pub use runner::{Resume, RunInfo, Runner, Start};
 pub use text::duration;

@@ -12,6 +12,11 @@ pub enum Pass {
         /// Of the whole run.
         max_epochs: usize,
     },
+    /// Training that is counted in steps.
+    Steps {
+        /// Of the whole run.
+        max_iters: usize,
+    },
     /// A validation after this many epochs.
     Val {
         /// From 1.
@@ -23,7 +28,7 @@ pub enum Pass {
 
 /// Sees a run go on, to show it; the library itself prints nothing.
 pub trait Observer: Send {
-    /// A pass begins at batch `first` of `batches`.
+    /// A pass begins at batch (or step) `first` of `batches`.
     fn pass_begins(&mut self, _pass: Pass, _first: usize, _batches: usize) {}
     /// A batch with that many pictures is done.
     fn batch_done(&mut self, _pass: Pass, _pictures: usize, _messages: &MessageHub) {}

@@ -46,6 +46,20 @@ pub struct Contents {
     pub metadata: HashMap<String, String>,
 }
 
+/// Reads the free texts of a safetensors file's header, and none of its tensors.
+///
+/// # Errors
+/// When the file cannot be read, or its header contradicts itself or the file's length.
+pub fn read_metadata(path: impl AsRef<Path>) -> Result<HashMap<String, String>, FileError> {
+    let path = path.as_ref();
+    let io = |source| FileError::Io { path: path.to_owned(), source };
+    let bad = |reason: String| FileError::Format { path: path.to_owned(), reason };
+    let file = File::open(path).map_err(io)?;
+    let length = file.metadata().map_err(io)?.len();
+    let header = header(&mut BufReader::new(file), length).map_err(|it| it.unwrap_or_else(bad, io))?;
+    Ok(header.metadata().clone().unwrap_or_default())
+}
+
 /// Reads a safetensors file, one tensor at a time.
 ///
 /// # Errors

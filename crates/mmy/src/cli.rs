@@ -74,8 +74,11 @@ pub struct TrainArgs {
     /// Go on from the newest checkpoint in the work folder, or from this one
     #[arg(long, value_name = "CHECKPOINT", num_args = 0..=1)]
     pub resume: Option<Option<PathBuf>>,
+    /// As --resume, also where config or data are not those of the checkpoint's run
+    #[arg(long)]
+    pub resume_anyway: bool,
     /// Start from the weights of this file
-    #[arg(long, value_name = "FILE", conflicts_with = "resume")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["resume", "resume_anyway"])]
     pub load_from: Option<PathBuf>,
 }
 

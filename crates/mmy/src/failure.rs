@@ -3,7 +3,7 @@
 use std::{fmt::Write, io::IsTerminal, path::PathBuf, process::ExitCode};
 
 use mmy_diag::Report;
-use mmy_engine::EngineError;
+use mmy_engine::{CheckpointError, EngineError};
 
 /// How a command ends when it does not end well.
 #[derive(Debug)]
@@ -79,6 +79,7 @@ impl From<EngineError> for Failure {
         match error {
             EngineError::Interrupted { .. } => Failure::Interrupted(None),
             EngineError::Io { .. }
+            | EngineError::Checkpoint(CheckpointError::Write { .. })
             | EngineError::Torch(_)
             | EngineError::Edge(_)
             | EngineError::NonFiniteLoss { .. } => Failure::Other(error.to_string()),

@@ -31,6 +31,7 @@ impl Observer for RunBars {
     fn pass_begins(&mut self, pass: Pass, first: usize, batches: usize) {
         let label = match pass {
             Pass::Train { epoch, max_epochs } => format!("epoch {epoch}/{max_epochs}"),
+            Pass::Steps { .. } => "train".into(),
             Pass::Val { epoch } => format!("val after epoch {epoch}"),
             Pass::Test => "test".into(),
         };
@@ -45,7 +46,7 @@ impl Observer for RunBars {
         bar.inc(1);
         *seen += pictures as u64;
         let rate = *seen as f64 / bar.elapsed().as_secs_f64().max(1e-9);
-        let loss = messages.mean("train/loss", 50).filter(|_| matches!(pass, Pass::Train { .. }));
+        let loss = messages.mean("train/loss", 50).filter(|_| matches!(pass, Pass::Train { .. } | Pass::Steps { .. }));
         bar.set_message(match loss {
             Some(loss) => format!("loss {loss:.4}  {rate:.1} img/s"),
             None => format!("{rate:.1} img/s"),

@@ -53,8 +53,19 @@ impl Project {
     pub fn place(&self, error: EngineError) -> Failure {
         match error {
             EngineError::Build(error) => self.place_build(error),
+            EngineError::AnotherRun { path, mut differences } => {
+                for it in &mut differences {
+                    it.place = self.loaded.get(&it.key).and_then(|node| self.shown(node));
+                }
+                EngineError::AnotherRun { path, differences }.into()
+            }
             other => other.into(),
         }
+    }
+
+    /// `file:line:column` of a value.
+    fn shown(&self, node: &mmy_config::Node) -> Option<String> {
+        node.loc().map(|it| self.loaded.sources.show(it))
     }
 
     /// As [`Project::place`], for an error that is one of a part for certain.

@@ -1,31 +1,41 @@
 //! When checkpoints are written, which are kept, and which was the best.
 
-use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
+use jiff::SignedDuration;
 use mmy_registry::{Build, BuildError, register};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{EvalEpochContext, Hook, HookKind, Mode, Request, SaveRequest, TrainContext};
-use crate::{EngineError, Priority, RunInfo, error::Result};
+use super::{EvalEpochContext, Hook, HookKind, Mode, Request, SaveRequest, TrainContext, TrainStepContext};
+use crate::{EngineError, Priority, Progress, RunInfo, error::Result};
 
 register!(HookKind, "CheckpointHook", Config);
 
-/// Writes `epoch_N.safetensors` every so many epochs and `best_<metric>_epoch_N.safetensors` after a validation that was
-/// better than all before.
+/// The state between periodic checkpoints: written by time and on Ctrl-C, each over the one before.
+pub(crate) const PASSING: &str = "resume.safetensors";
+
+/// Writes `epoch_N.safetensors` every so many epochs or `iter_N.safetensors` every so many steps,
+/// `resume.safetensors` every so many minutes, and `best_<metric>_epoch_N.safetensors` after a validation that was better
+/// than all before.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Epochs between two checkpoints; without it only the last epoch's is written.
+    /// Epochs (or steps) between two checkpoints; without it only the last one is written.
     pub interval: Option<usize>,
-    /// The first epoch (from 1) that counts.
+    /// Whether `interval` and `save_begin` count epochs, not steps; by default what the training loop counts.
+    pub by_epoch: Option<bool>,
+    /// Time between two writings of `resume.safetensors`, such as `"10min"`, `"1h 30min"`, `"45s"`: at most that much
+    /// is lost to a crash.
+    pub every: Option<String>,
+    /// The first epoch or step (from 1) that counts.
     pub save_begin: usize,
     /// Whether they carry the optimiser, so that a run can go on from them.
     pub save_optimizer: bool,
-    /// Whether the last epoch is saved even where it is off the interval.
+    /// Whether the end of the run is saved even where it is off the interval.
     pub save_last: bool,
-    /// How many `epoch_N` files stay; without it all do.
+    /// How many periodic files stay; without it all do.
     pub max_keep_ckpts: Option<usize>,
     /// The metric by which the best model is known, such as `"coco/bbox_mAP"`; `"auto"` is the first one reported.
     pub save_best: Option<String>,
@@ -74,6 +84,8 @@ impl Default for Config {
     fn default() -> Self {
         Config {
             interval: Some(1),
+            by_epoch: None,
+            every: None,
             save_begin: 1,
             save_optimizer: true,
             save_last: true,
@@ -92,13 +104,25 @@ impl Build<HookKind> for Config {
                 return Err(BuildError::new(format!("`{key}` is 0")).at(key).help("use at least 1, or leave it out"));
             }
         }
-        Ok(Box::new(CheckpointHook { config: self.clone(), state: State::default() }))
+        let every = self.every.as_deref().map(duration).transpose()?;
+        Ok(Box::new(CheckpointHook { config: self.clone(), every, written: Instant::now(), state: State::default() }))
     }
+}
+
+fn duration(text: &str) -> Result<Duration, BuildError> {
+    let parsed = text.parse::<SignedDuration>().ok().and_then(|it| Duration::try_from(it).ok());
+    parsed.filter(|it| !it.is_zero()).ok_or_else(|| {
+        let error = BuildError::new(format!("`{text}` is no time")).at("every");
+        error.help("write it as \"10min\", \"1h 30min\" or \"45s\"")
+    })
 }
 
 #[derive(Debug)]
 struct CheckpointHook {
     config: Config,
+    every: Option<Duration>,
+    /// When this process last wrote a checkpoint to go on from.
+    written: Instant,
     state: State,
 }
 
@@ -107,6 +131,9 @@ struct CheckpointHook {
 struct State {
     /// File names of the periodic checkpoints that are kept, oldest first.
     kept: Vec<String>,
+    /// What goes once the newest checkpoint is there; a process that was killed before that leaves it to the next.
+    #[serde(default)]
+    outdated: Vec<String>,
     best: Option<Best>,
 }
 
@@ -119,16 +146,57 @@ struct Best {
 }
 
 impl CheckpointHook {
-    /// Notes a new periodic file; returns the files that are too many now.
-    fn keep(&mut self, name: &str, run: &RunInfo) -> Vec<PathBuf> {
-        self.state.kept.retain(|it| it != name);
-        self.state.kept.push(name.to_owned());
-        let extra = self.config.max_keep_ckpts.map_or(0, |most| self.state.kept.len().saturating_sub(most));
-        self.state.kept.drain(..extra).map(|it| run.work_dir.path().join(it)).collect()
+    fn by_epoch(&self, progress: &Progress) -> bool {
+        self.config.by_epoch.unwrap_or(!progress.by_iter())
+    }
+
+    /// Whether a periodic checkpoint is due after `done` epochs or steps of `all`.
+    fn due(&self, done: usize, all: usize) -> bool {
+        let Config { interval, save_begin, save_last, .. } = self.config;
+        let periodic = interval.is_some_and(|it| (done + 1).saturating_sub(save_begin.max(1)).is_multiple_of(it));
+        (periodic && done >= save_begin) || (save_last && done == all)
+    }
+
+    /// Asks for a checkpoint to go on from.
+    fn save(&mut self, name: &str, cx: &mut TrainContext<'_>) {
+        self.written = Instant::now();
+        let folder = cx.run.work_dir.path();
+        let outdated = self.state.outdated.iter().filter(|it| *it != name);
+        let then_remove = outdated.map(|it| folder.join(it)).collect();
+        cx.requests.ask(Request::Save(SaveRequest {
+            path: folder.join(name),
+            resumable: self.config.save_optimizer || name == PASSING,
+            then_remove,
+            newest: true,
+            metrics: Vec::new(),
+        }));
+    }
+
+    /// Asks for a periodic checkpoint, and for the end of those that are too many then.
+    fn save_periodic(&mut self, name: &str, cx: &mut TrainContext<'_>) {
+        let State { kept, outdated, .. } = &mut self.state;
+        kept.retain(|it| it != name);
+        kept.push(name.to_owned());
+        let extra = self.config.max_keep_ckpts.map_or(0, |most| kept.len().saturating_sub(most));
+        *outdated = kept.drain(..extra).collect();
+        outdated.push(PASSING.to_owned());
+        self.save(name, cx);
+    }
+
+    /// Files that were to go when the last process was killed.
+    fn remove_outdated(&self, run: &RunInfo) {
+        for name in self.state.outdated.iter().filter(|it| *it != PASSING) {
+            // It is no mistake when it is not there any more.
+            let _ = std::fs::remove_file(run.work_dir.path().join(name));
+        }
     }
 }
 
 impl Hook for CheckpointHook {
+    fn changes_training(&self) -> bool {
+        false
+    }
+
     fn priority(&self) -> Priority {
         self.config.priority
     }
@@ -143,24 +211,31 @@ impl Hook for CheckpointHook {
         Ok(())
     }
 
+    fn before_train(&mut self, cx: &mut TrainContext<'_>) -> Result<()> {
+        self.written = Instant::now();
+        self.remove_outdated(cx.run);
+        Ok(())
+    }
+
+    fn after_train_iter(&mut self, cx: &mut TrainStepContext<'_>) -> Result<()> {
+        let (progress, cx) = (*cx.train.progress, &mut cx.train);
+        let done = progress.iter + 1;
+        if !self.by_epoch(&progress) && self.due(done, progress.max_iters()) {
+            tracing::info!("Saving checkpoint at {done} iterations");
+            self.save_periodic(&format!("iter_{done}.safetensors"), cx);
+        } else if self.every.is_some_and(|it| self.written.elapsed() >= it) {
+            tracing::info!("Saving the state at {done} iterations");
+            self.save(PASSING, cx);
+        }
+        Ok(())
+    }
+
     fn after_train_epoch(&mut self, cx: &mut TrainContext<'_>) -> Result<()> {
         let done = cx.progress.epoch + 1;
-        let last = done == cx.progress.max_epochs;
-        let periodic = done >= self.config.save_begin
-            && self.config.interval.is_some_and(|it| (done + 1 - self.config.save_begin.max(1)).is_multiple_of(it));
-        if !(periodic || (last && self.config.save_last)) {
-            return Ok(());
+        if self.by_epoch(cx.progress) && self.due(done, cx.progress.max_epochs) {
+            tracing::info!("Saving checkpoint at {done} epochs");
+            self.save_periodic(&format!("epoch_{done}.safetensors"), cx);
         }
-        let name = format!("epoch_{done}.safetensors");
-        tracing::info!("Saving checkpoint at {done} epochs");
-        let then_remove = self.keep(&name, cx.run);
-        cx.requests.ask(Request::Save(SaveRequest {
-            path: cx.run.work_dir.path().join(name),
-            resumable: self.config.save_optimizer,
-            then_remove,
-            newest: true,
-            metrics: Vec::new(),
-        }));
         Ok(())
     }
 
@@ -185,9 +260,10 @@ impl Hook for CheckpointHook {
         if !value.is_finite() || self.state.best.as_ref().is_some_and(|best| !rule.better(*value, best.value)) {
             return Ok(());
         }
-        let epoch = cx.eval.progress.epoch;
-        let name = format!("best_{}_epoch_{epoch}.safetensors", metric.replace('/', "_"));
-        tracing::info!("The best checkpoint with {value:.4} {metric} at {epoch} epoch is saved to {name}.");
+        let progress = cx.eval.progress;
+        let (unit, at) = if self.by_epoch(progress) { ("epoch", progress.epoch) } else { ("iter", progress.iter) };
+        let name = format!("best_{}_{unit}_{at}.safetensors", metric.replace('/', "_"));
+        tracing::info!("The best checkpoint with {value:.4} {metric} at {at} {unit} is saved to {name}.");
         let best = Best { metric: metric.clone(), value: *value, file: name.clone() };
         let old = self.state.best.replace(best).map(|it| it.file).filter(|it| *it != name);
         cx.requests.ask(Request::Save(SaveRequest {
@@ -204,6 +280,28 @@ impl Hook for CheckpointHook {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_are_read_and_nonsense_is_refused() {
+        assert_eq!(duration("10min"), Ok(Duration::from_secs(600)));
+        assert_eq!(duration("1h 30min"), Ok(Duration::from_secs(5400)));
+        for text in ["10", "-1min", "0s", "soon"] {
+            assert_eq!(duration(text).unwrap_err().path, ["every"], "{text}");
+        }
+    }
+
+    #[test]
+    fn interval_begin_and_end_decide_when_one_is_due() {
+        let due = |interval, save_begin, save_last| {
+            let config = Config { interval, save_begin, save_last, ..Config::default() };
+            let hook = CheckpointHook { config, every: None, written: Instant::now(), state: State::default() };
+            (1..=10).filter(|&done| hook.due(done, 10)).collect::<Vec<_>>()
+        };
+        assert_eq!(due(Some(3), 1, false), [3, 6, 9]);
+        assert_eq!(due(Some(3), 5, true), [7, 10]);
+        assert_eq!(due(None, 1, true), [10]);
+        assert_eq!(due(None, 1, false), [0usize; 0]);
+    }
 
     #[test]
     fn rule_follows_the_name() {

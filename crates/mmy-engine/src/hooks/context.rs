@@ -1,6 +1,6 @@
 //! What each stage lends to a hook.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use mmy_eval::Evaluation;
 use mmy_structures::{Batch, Detections};
@@ -45,6 +45,8 @@ pub struct RunContext<'a> {
 pub struct LoadContext<'a> {
     /// Its content; what stands under the plain names goes into the model.
     pub checkpoint: &'a mut Checkpoint,
+    /// The folder that it lies in.
+    pub folder: &'a Path,
     /// Whether the run goes on from it, or takes nothing but its weights.
     pub resume: bool,
 }
@@ -53,6 +55,8 @@ pub struct LoadContext<'a> {
 pub struct SaveContext<'a> {
     /// Its content so far: the model's own tensors.
     pub checkpoint: &'a mut Checkpoint,
+    /// What does not change in a run.
+    pub run: &'a RunInfo,
     /// The model.
     pub model: &'a Model,
     /// Whether it carries what a resume needs.
@@ -71,7 +75,7 @@ pub struct TrainContext<'a> {
     pub optim: &'a mut OptimWrapper,
     /// Scalars for log lines.
     pub messages: &'a mut MessageHub,
-    /// What the runner shall do right after this hook.
+    /// What the runner shall do after this stage.
     pub requests: &'a mut Requests,
 }
 
@@ -134,7 +138,7 @@ pub struct EvalEpochContext<'a> {
     pub eval: EvalContext<'a>,
     /// The metrics.
     pub evaluation: &'a Evaluation,
-    /// What the runner shall do right after this hook.
+    /// What the runner shall do after this stage.
     pub requests: &'a mut Requests,
 }
 

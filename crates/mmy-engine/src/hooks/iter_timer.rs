@@ -57,6 +57,10 @@ impl IterTimer {
 }
 
 impl Hook for IterTimer {
+    fn changes_training(&self) -> bool {
+        false
+    }
+
     fn priority(&self) -> Priority {
         self.priority
     }

@@ -1,13 +1,20 @@
 //! Log lines and `scalars.json`, in mmengine's form.
 
-use std::{fs::File, io::Write, path::PathBuf};
+use std::{
+    fs::File,
+    io::{Read, Write},
+    path::{Path, PathBuf},
+};
 
 use mmy_registry::{Build, BuildError, register};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{EvalContext, EvalEpochContext, EvalIterContext, Hook, HookKind, Mode, RunContext, TrainStepContext};
+use super::{
+    EvalContext, EvalEpochContext, EvalIterContext, Hook, HookKind, LoadContext, Mode, RunContext, SaveContext,
+    TrainStepContext,
+};
 use crate::{
     EngineError, MessageHub, Priority, RunInfo,
     error::Result,
@@ -17,7 +24,8 @@ use crate::{
 register!(HookKind, "LoggerHook", Config);
 
 /// A log line every so many steps and after each validation, and the same as one JSON object a line in
-/// `vis_data/scalars.json`.
+/// `vis_data/scalars.json`. That of a resumed run begins with the lines of the run so far, up to the checkpoint: it is
+/// the whole run's, whatever a process that was killed wrote after its last checkpoint.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
@@ -40,7 +48,7 @@ impl Build<HookKind> for Config {
         if self.interval == 0 {
             return Err(BuildError::new("`interval` is 0").at("interval").help("use at least 1"));
         }
-        Ok(Box::new(Logger { config: self.clone(), scalars: None }))
+        Ok(Box::new(Logger { config: self.clone(), scalars: None, so_far: SoFar::default(), folder: PathBuf::new() }))
     }
 }
 
@@ -48,6 +56,30 @@ impl Build<HookKind> for Config {
 struct Logger {
     config: Config,
     scalars: Option<(PathBuf, File)>,
+    so_far: SoFar,
+    /// The folder of the checkpoint that the run goes on from.
+    folder: PathBuf,
+}
+
+/// The lines that a resumed run takes over.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SoFar {
+    /// `scalars.json` of the process, below the run's folder; none before the first line.
+    file: Option<PathBuf>,
+    /// Its length at the time of the checkpoint.
+    bytes: u64,
+}
+
+impl SoFar {
+    /// The lines, from the run in `root`.
+    fn read(&self, root: &Path) -> std::io::Result<Vec<u8>> {
+        let mut lines = Vec::new();
+        if let Some(file) = &self.file {
+            File::open(root.join(file))?.take(self.bytes).read_to_end(&mut lines)?;
+        }
+        Ok(lines)
+    }
 }
 
 /// Whether log lines show the mean over the window for this scalar, rather than its newest value.
@@ -82,14 +114,32 @@ fn pairs(values: &[(String, f64)]) -> String {
 
 impl Logger {
     fn write(&mut self, run: &RunInfo, row: &Map<String, Value>) -> Result<()> {
+        let line = Value::Object(row.clone()).to_string() + "\n";
+        self.append(run, line.as_bytes())
+    }
+
+    fn append(&mut self, run: &RunInfo, bytes: &[u8]) -> Result<()> {
         if self.scalars.is_none() {
-            let path = run.work_dir.vis_data().join("scalars.json");
-            let file = File::options().create(true).append(true).open(&path).map_err(EngineError::io("open", &path))?;
-            self.scalars = Some((path, file));
+            self.open(run)?;
         }
         let (path, file) = self.scalars.as_mut().expect("opened above");
-        let line = Value::Object(row.clone()).to_string() + "\n";
-        file.write_all(line.as_bytes()).map_err(EngineError::io("write", path))
+        file.write_all(bytes).map_err(EngineError::io("write", path))?;
+        self.so_far.bytes += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Begins this process's file, with the lines that it takes over.
+    fn open(&mut self, run: &RunInfo) -> Result<()> {
+        let before = self.so_far.read(&self.folder).unwrap_or_else(|error| {
+            tracing::warn!("the scalars so far cannot be taken over: {error}");
+            Vec::new()
+        });
+        let path = run.work_dir.vis_data().join("scalars.json");
+        let file = File::options().create(true).append(true).open(&path).map_err(EngineError::io("open", &path))?;
+        let below = path.strip_prefix(run.work_dir.path()).unwrap_or(&path).to_owned();
+        self.scalars = Some((path, file));
+        self.so_far = SoFar { file: Some(below), bytes: 0 };
+        if before.is_empty() { Ok(()) } else { self.append(run, &before) }
     }
 }
 
@@ -98,13 +148,43 @@ fn row(values: &[(String, f64)]) -> Map<String, Value> {
 }
 
 impl Hook for Logger {
+    fn changes_training(&self) -> bool {
+        false
+    }
+
     fn priority(&self) -> Priority {
         self.config.priority
     }
 
+    fn state(&self) -> Value {
+        serde_json::to_value(&self.so_far).expect("plain data serialises")
+    }
+
+    fn load_state(&mut self, state: &Value) -> Result<()> {
+        let so_far = serde_json::from_value(state.clone());
+        self.so_far = so_far.map_err(|e| EngineError::Unfit(format!("the checkpoint's LoggerHook state: {e}")))?;
+        Ok(())
+    }
+
+    fn after_load_checkpoint(&mut self, cx: &mut LoadContext<'_>) -> Result<()> {
+        self.folder = cx.folder.to_owned();
+        Ok(())
+    }
+
+    fn before_save_checkpoint(&mut self, cx: &mut SaveContext<'_>) -> Result<()> {
+        // A checkpoint that counts on lines must not reach the disk before them.
+        match &self.scalars {
+            Some((path, file)) if cx.resumable => file.sync_data().map_err(EngineError::io("write", path)),
+            _ => Ok(()),
+        }
+    }
+
     fn after_train_iter(&mut self, cx: &mut TrainStepContext<'_>) -> Result<()> {
         let progress = *cx.train.progress;
-        let (step, len) = (progress.batch + 1, progress.epoch_len);
+        let (step, len) = match progress.by_iter() {
+            true => (progress.iter + 1, progress.max_iters()),
+            false => (progress.batch + 1, progress.epoch_len),
+        };
         let due = step.is_multiple_of(self.config.interval) || (step == len && !self.config.ignore_last);
         // A run shorter than the interval would otherwise say nothing at all.
         let only = len < self.config.interval && step == len;
@@ -118,14 +198,16 @@ impl Hook for Logger {
             Some(((name, lr), rest)) if name == "lr" => (format!("lr: {:.4e}  ", Exponent(*lr)), rest),
             _ => (String::new(), &values[..]),
         };
-        tracing::info!(
-            "Epoch(train){:>epoch_width$}[{step:>width$}/{len}]  {lr}eta: {}  {}",
-            format!("[{}]", progress.epoch + 1),
-            duration(eta),
-            pairs(rest),
-            epoch_width = progress.max_epochs.to_string().len() + 3,
-            width = len.to_string().len(),
-        );
+        let width = len.to_string().len();
+        let place = match progress.by_iter() {
+            true => format!("Iter(train) [{step:>width$}/{len}]"),
+            false => {
+                let epoch_width = progress.max_epochs.to_string().len() + 3;
+                let epoch = format!("[{}]", progress.epoch + 1);
+                format!("Epoch(train){epoch:>epoch_width$}[{step:>width$}/{len}]")
+            }
+        };
+        tracing::info!("{place}  {lr}eta: {}  {}", duration(eta), pairs(rest));
         let mut row = row(&values);
         row.insert("epoch".into(), (progress.epoch + 1).into());
         row.insert("iter".into(), (progress.iter + 1).into());
@@ -140,13 +222,16 @@ impl Hook for Logger {
         let EvalContext { mode, run, progress, batches, messages, .. } = &cx.eval;
         let name = mode.name();
         let times: Vec<_> = values(messages, &format!("{name}/"), run.log_window);
-        let epoch = if *mode == Mode::Val { format!("[{}]", progress.epoch) } else { String::new() };
+        let (unit, epoch, epoch_width) = match mode {
+            _ if progress.by_iter() => ("Iter", String::new(), 1),
+            Mode::Val => ("Epoch", format!("[{}]", progress.epoch), progress.max_epochs.to_string().len() + 3),
+            Mode::Test => ("Epoch", String::new(), 1),
+        };
         tracing::info!(
-            "Epoch({name}){epoch:>epoch_width$}[{:>width$}/{batches}]    eta: {}  {}",
+            "{unit}({name}){epoch:>epoch_width$}[{:>width$}/{batches}]    eta: {}  {}",
             cx.index + 1,
             duration(messages.latest(&format!("eta/{name}")).unwrap_or_default()),
             pairs(&times),
-            epoch_width = if *mode == Mode::Val { progress.max_epochs.to_string().len() + 3 } else { 1 },
             width = batches.to_string().len(),
         );
         Ok(())
@@ -159,14 +244,19 @@ impl Hook for Logger {
         let mut shown = cx.evaluation.values.clone();
         shown.push(("data_time".into(), time("data_time")));
         shown.push(("time".into(), time("time")));
-        let epoch = if *mode == Mode::Val { format!(" [{}]", progress.epoch) } else { " ".into() };
+        let (unit, epoch) = match mode {
+            _ if progress.by_iter() => ("Iter", " ".into()),
+            Mode::Val => ("Epoch", format!(" [{}]", progress.epoch)),
+            Mode::Test => ("Epoch", " ".into()),
+        };
         if let Some(table) = &cx.evaluation.table {
             tracing::info!("\n{table}");
         }
-        tracing::info!("Epoch({name}){epoch}[{batches}/{batches}]    {}", pairs(&shown));
+        tracing::info!("{unit}({name}){epoch}[{batches}/{batches}]    {}", pairs(&shown));
         let mut row = row(&shown);
         if *mode == Mode::Val {
-            row.insert("step".into(), progress.epoch.into());
+            let step = if progress.by_iter() { progress.iter } else { progress.epoch };
+            row.insert("step".into(), step.into());
             return self.write(run, &row);
         }
         let path = run.work_dir.test_metrics();

@@ -1,7 +1,7 @@
 //! What may act at the 22 stages of a run, and what each stage lends it.
 //!
 //! The stages, priorities and order are mmengine's. A hook never calls the runner: it *asks* ([`Requests`]), and the
-//! runner does what was asked right after the hook's call. Each stage lends a context that holds just what that stage
+//! runner does what was asked once every hook has had its turn at the stage. Each stage lends a context that holds just what that stage
 //! may touch.
 
 mod checkpoint;
@@ -12,6 +12,7 @@ mod logger;
 mod runtime_info;
 mod yolov5_param_scheduler;
 
+pub(crate) use checkpoint::PASSING;
 pub use context::{
     EvalContext, EvalEpochContext, EvalIterContext, LoadContext, Mode, Request, Requests, RunContext, SaveContext,
     SaveRequest, TrainContext, TrainIterContext, TrainStepContext,
@@ -37,6 +38,12 @@ pub trait Hook: std::fmt::Debug {
     /// When it runs among the hooks of one stage.
     fn priority(&self) -> Priority {
         Priority::NORMAL
+    }
+
+    /// Whether weights can come to depend on it. A run goes on from a checkpoint of one that had other hooks of those that
+    /// only look on.
+    fn changes_training(&self) -> bool {
+        true
     }
 
     /// Everything that it has to remember across a kill and a resume, as plain data.

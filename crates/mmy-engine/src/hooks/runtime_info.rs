@@ -35,6 +35,10 @@ struct RuntimeInfo {
 }
 
 impl Hook for RuntimeInfo {
+    fn changes_training(&self) -> bool {
+        false
+    }
+
     fn priority(&self) -> Priority {
         self.priority
     }

@@ -6,7 +6,7 @@ use mmy_registry::{BuildError, Slot};
 
 use super::{Evaluating, RunInfo, Runner, Training};
 use crate::{
-    EngineError, Interrupt, MessageHub, Model, Observer, Progress, RunConfig, WorkDir,
+    EngineError, Fingerprint, Interrupt, MessageHub, Model, Observer, Progress, RunConfig, WorkDir, compare,
     error::Result,
     hooks::{Registered, Requests, in_order},
     loops::EvalLoopKind,
@@ -64,7 +64,7 @@ impl Runner {
         }
         let classes = loader.dataset().metainfo().classes.clone();
         let val = evaluating("val", &config.val_dataloader, &config.val_cfg, &config.val_evaluator, seed)?;
-        let progress = Progress { max_epochs: schedule.max_epochs(), epoch_len: loader.len(), ..Progress::default() };
+        let progress = Progress::start(schedule.length(), loader.len());
         if loader.is_empty() {
             let error = BuildError::new(format!(
                 "an epoch has no batch: {} pictures, {} in a batch",
@@ -121,6 +121,9 @@ impl Runner {
             log_window: start.config.log_processor.window_size.max(1),
         };
         run.work_dir.write_config(&run.name, &run.config)?;
+        let roles = [("train", train.as_ref().map(|it| &it.loader)), ("val", val.as_ref().map(|it| &it.loader))];
+        let data = roles.into_iter().filter_map(|(role, it)| Some(Fingerprint::of(role, &**it?.dataset()))).collect();
+        let parts = compare::parts(&run.config);
         Ok(Runner {
             hooks,
             config: start.config,
@@ -129,6 +132,8 @@ impl Runner {
             train,
             val,
             test,
+            data,
+            parts,
             progress,
             resume_point: progress,
             messages: MessageHub::default(),

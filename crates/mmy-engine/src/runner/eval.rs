@@ -21,8 +21,11 @@ impl Runner {
         Ok(evaluation)
     }
 
-    /// The validation that is due.
-    pub(crate) fn validate(&mut self) -> Result<()> {
+    /// The validation, where one is due.
+    pub(crate) fn validate_if_due(&mut self) -> Result<()> {
+        if !self.progress.val_pending {
+            return Ok(());
+        }
         let val = self.val.take().ok_or_else(|| EngineError::Unfit("the config has no validation".into()))?;
         let (val, evaluation) = self.evaluate(Mode::Val, Pass::Val { epoch: self.progress.epoch }, val);
         self.val = Some(val);

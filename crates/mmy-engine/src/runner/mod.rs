@@ -8,11 +8,13 @@ mod train;
 
 pub use build::Start;
 
+use std::{collections::BTreeMap, path::PathBuf};
+
 use mmy_data::Loader;
 use mmy_eval::MetricSink;
 
 use crate::{
-    Interrupt, MessageHub, Model, Observer, Progress, RunConfig, WorkDir,
+    Fingerprint, Interrupt, MessageHub, Model, Observer, Progress, RunConfig, WorkDir,
     hooks::{Registered, Requests},
     loops::{EvalLoop, TrainLoop},
     optim::OptimWrapper,
@@ -41,9 +43,11 @@ pub enum Resume {
     /// Initial values.
     No,
     /// The weights of a checkpoint.
-    Weights(std::path::PathBuf),
+    Weights(PathBuf),
     /// A checkpoint of this run, to go on from.
-    From(std::path::PathBuf),
+    From(PathBuf),
+    /// The same, also where its run's config or data differ.
+    Anyway(PathBuf),
 }
 
 /// Everything a run consists of. [`crate::loops`] say what happens when.
@@ -55,6 +59,10 @@ pub struct Runner {
     train: Option<Training>,
     val: Option<Evaluating>,
     test: Option<Evaluating>,
+    /// What the data sets are.
+    data: Vec<Fingerprint>,
+    /// The crates that the parts come from.
+    parts: BTreeMap<String, String>,
     progress: Progress,
     /// Where a run goes on that starts from a checkpoint written now.
     resume_point: Progress,

@@ -39,15 +39,15 @@ macro_rules! eval_context {
     };
 }
 
-/// One stage of all hooks in turn; after each, what it asked for.
+/// One stage of all hooks in turn, and then what they asked for: so a checkpoint is the state after the whole stage, and
+/// a resume neither repeats a hook's share of it nor leaves one out.
 macro_rules! each_hook {
     ($runner:ident, $stage:ident, $context:expr) => {{
         for at in 0..$runner.hooks.len() {
             let mut context = $context;
             $stage($runner.hooks[at].hook.as_mut(), &mut context)?;
-            $runner.fulfil()?;
         }
-        Ok(())
+        $runner.fulfil()
     }};
 }
 
@@ -68,7 +68,7 @@ impl Runner {
     }
 
     pub(crate) fn at_save(&mut self, checkpoint: &mut crate::Checkpoint, resumable: bool) -> Result<()> {
-        let mut context = SaveContext { checkpoint, model: &self.model, resumable };
+        let mut context = SaveContext { checkpoint, run: &self.run, model: &self.model, resumable };
         self.hooks.iter_mut().try_for_each(|it| it.hook.before_save_checkpoint(&mut context))
     }
 

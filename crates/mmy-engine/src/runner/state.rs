@@ -7,7 +7,7 @@ use serde_json::Map;
 
 use super::{Resume, Runner};
 use crate::{
-    Checkpoint, EngineError, Manifest, Progress,
+    Checkpoint, EngineError, Manifest, Progress, compare,
     error::Result,
     hooks::{LoadContext, SaveRequest},
 };
@@ -49,6 +49,8 @@ impl Runner {
             progress: self.resume_point,
             seed: self.run.seed,
             threads: mmy_torch::threads::intra_op(),
+            data: self.data.clone(),
+            parts: self.parts.clone(),
             metrics: request.metrics.clone(),
             resumable: request.resumable,
             hooks: if request.resumable { states.collect() } else { Map::new() },
@@ -63,13 +65,14 @@ impl Runner {
         match from {
             Resume::No => Ok(()),
             Resume::Weights(path) => self.load_weights(path),
-            Resume::From(path) => self.resume(path),
+            Resume::From(path) => self.resume(path, false),
+            Resume::Anyway(path) => self.resume(path, true),
         }
     }
 
     fn load_weights(&mut self, path: &Path) -> Result<()> {
         let mut checkpoint = Checkpoint::read(path)?;
-        self.at_load(&mut LoadContext { checkpoint: &mut checkpoint, resume: false })?;
+        self.at_load(&mut LoadContext { checkpoint: &mut checkpoint, folder: folder_of(path), resume: false })?;
         let state: StateDict = checkpoint.model.into_iter().collect();
         // Fine-tuning may well bring another head; a test of a model that is not there would mean nothing.
         let policy = if self.train.is_some() { LoadPolicy::Lenient } else { LoadPolicy::Complete };
@@ -85,7 +88,7 @@ impl Runner {
         Ok(())
     }
 
-    fn resume(&mut self, path: &Path) -> Result<()> {
+    fn resume(&mut self, path: &Path, anyway: bool) -> Result<()> {
         let mut checkpoint = Checkpoint::read(path)?;
         let manifest = checkpoint.manifest.take().filter(|it| it.resumable).ok_or_else(|| {
             EngineError::Unfit(format!(
@@ -94,7 +97,8 @@ impl Runner {
                 path.display()
             ))
         })?;
-        let (max_epochs, epoch_len) = (self.progress.max_epochs, self.progress.epoch_len);
+        self.held_against(path, &manifest, anyway)?;
+        let epoch_len = self.progress.epoch_len;
         if manifest.progress.epoch_len != epoch_len {
             return Err(EngineError::Unfit(format!(
                 "`{}` is from a run with {} batches in an epoch, this one has {epoch_len}: the data or the batch size \
@@ -103,7 +107,7 @@ impl Runner {
                 manifest.progress.epoch_len
             )));
         }
-        self.at_load(&mut LoadContext { checkpoint: &mut checkpoint, resume: true })?;
+        self.at_load(&mut LoadContext { checkpoint: &mut checkpoint, folder: folder_of(path), resume: true })?;
         let state: StateDict = checkpoint.model.into_iter().collect();
         self.model.params.load_state(&state, LoadPolicy::Exact).map_err(|it| misfit(path, &it))?;
         let optimizer = checkpoint.optimizer.into_iter().collect();
@@ -120,7 +124,8 @@ impl Runner {
             mmy_torch::threads::set_intra_op(manifest.threads)?;
         }
         self.messages = manifest.messages;
-        self.progress = Progress { max_epochs, ..manifest.progress };
+        let Progress { max_epochs, max_iters, .. } = self.progress;
+        self.progress = Progress { max_epochs, max_iters, ..manifest.progress };
         self.resume_point = self.progress;
         tracing::info!(
             "resumed from {}: epoch {}, iteration {}",
@@ -130,6 +135,34 @@ impl Runner {
         );
         Ok(())
     }
+}
+
+impl Runner {
+    /// Refuses a checkpoint of a run that computes something else, unless it is wanted `anyway`.
+    fn held_against(&self, path: &Path, manifest: &Manifest, anyway: bool) -> Result<()> {
+        let unreadable = |error: toml::de::Error| {
+            EngineError::Unfit(format!("`{}`: the config in it cannot be read: {error}", path.display()))
+        };
+        let mut differences = compare::configs(&manifest.config, &self.run.config).map_err(unreadable)?;
+        differences.extend(compare::data(&manifest.data, &self.data));
+        if !differences.is_empty() && !anyway {
+            return Err(EngineError::AnotherRun { path: path.to_owned(), differences });
+        }
+        for it in differences {
+            tracing::warn!("going on all the same: {it}");
+        }
+        let parts =
+            manifest.parts.iter().filter_map(|(name, was)| Some((name.as_str(), was.as_str(), self.parts.get(name)?)));
+        let libtorch = ("libtorch", manifest.libtorch.as_str(), &mmy_libtorch::VERSION.to_owned());
+        for (name, was, is) in parts.chain([libtorch]).filter(|(_, was, is)| was != is) {
+            tracing::warn!("the checkpoint is of {name} {was}, this is {is}: the last bits of results may differ");
+        }
+        Ok(())
+    }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new(""))
 }
 
 fn misfit(path: &Path, error: &mmy_nn::LoadError) -> EngineError {

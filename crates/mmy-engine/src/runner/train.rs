@@ -1,12 +1,17 @@
 //! Training: the step, and what lies around it.
 
-use std::path::PathBuf;
+use std::iter::Take;
 
 use mmy_data::Batches;
 use mmy_structures::Batch;
 
 use super::{Resume, Runner};
-use crate::{EngineError, Pass, Progress, error::Result, hooks::SaveRequest};
+use crate::{
+    EngineError, Pass, Progress,
+    error::Result,
+    hooks::{PASSING, SaveRequest},
+    progress::Length,
+};
 
 impl Runner {
     /// Trains to the end of the run.
@@ -16,12 +21,12 @@ impl Runner {
     pub fn train(&mut self, from: &Resume) -> Result<()> {
         self.at_run(|hook, cx| hook.before_run(cx))?;
         self.start_from(from)?;
-        if self.progress.epoch >= self.progress.max_epochs {
-            tracing::warn!(
-                "nothing is left to train: the checkpoint is at epoch {} of {}; a greater `train_cfg.max_epochs` goes on",
-                self.progress.epoch,
-                self.progress.max_epochs
-            );
+        if self.progress.is_over() {
+            let Progress { epoch, max_epochs, iter, .. } = self.progress;
+            match self.progress.max_iters {
+                Some(all) => tracing::warn!("nothing is left to train: the checkpoint is at step {iter} of {all}"),
+                None => tracing::warn!("nothing is left to train: the checkpoint is at epoch {epoch} of {max_epochs}"),
+            }
         }
         // The loop acts on the runner that owns it.
         let schedule = std::mem::replace(&mut self.training_mut().schedule, Box::new(NoLoop));
@@ -35,17 +40,24 @@ impl Runner {
         self.train.as_mut().expect("Runner::for_training makes it")
     }
 
-    /// The batches of the current epoch that are left.
-    pub(crate) fn train_batches(&mut self, pass: Pass) -> Batches {
-        let (epoch, first) = (self.progress.epoch, self.progress.batch);
-        self.observer.pass_begins(pass, first, self.progress.epoch_len);
-        self.training().loader.epoch(epoch as u64, first)
+    /// The batches that are left: of the current epoch, or of the run where steps count and the sampler has no end. The
+    /// loader begins with the very batch, so going on within an epoch takes no longer than beginning one.
+    pub(crate) fn train_batches(&mut self, pass: Pass) -> Take<Batches> {
+        let Progress { epoch, iter, batch, epoch_len, .. } = self.progress;
+        let all = self.progress.max_iters();
+        match pass {
+            Pass::Steps { .. } => self.observer.pass_begins(pass, iter, all),
+            _ => self.observer.pass_begins(pass, batch, epoch_len),
+        }
+        let left = if self.progress.by_iter() { all - iter } else { epoch_len - batch };
+        let loader = &self.training().loader;
+        let (epoch, first) = if loader.is_endless() { (0, iter) } else { (epoch, batch) };
+        loader.epoch(epoch as u64, first).take(left)
     }
 
-    /// One step: hooks, forward and backward pass, optimiser, hooks.
-    pub(crate) fn train_step(&mut self, pass: Pass, batch: &Batch) -> Result<()> {
-        let Progress { iter, batch: index, .. } = self.progress;
-        self.resume_point = Progress { iter: iter + 1, batch: index + 1, ..self.progress };
+    /// One step: hooks, forward and backward pass, optimiser, hooks. `val_due` tells whether a validation comes next.
+    pub(crate) fn train_step(&mut self, pass: Pass, batch: &Batch, val_due: bool) -> Result<()> {
+        self.resume_point = Progress { val_pending: val_due && self.val.is_some(), ..self.progress.after_step() };
         self.before_step(batch)?;
         let losses = self.learn(batch)?;
         self.after_step(batch, &losses)?;
@@ -105,7 +117,7 @@ impl Runner {
         if self.train.is_none() {
             return Err(EngineError::Interrupted { resume_from: None });
         }
-        let path: PathBuf = self.run.work_dir.path().join(format!("iter_{}.safetensors", self.progress.iter));
+        let path = self.run.work_dir.path().join(PASSING);
         self.resume_point = self.progress;
         self.save(&SaveRequest {
             path: path.clone(),
@@ -123,11 +135,8 @@ impl Runner {
 struct NoLoop;
 
 impl crate::loops::TrainLoop for NoLoop {
-    fn max_epochs(&self) -> usize {
-        0
-    }
-    fn validates_after(&self, _: usize) -> bool {
-        false
+    fn length(&self) -> Length {
+        Length::Epochs(0)
     }
     fn run(&self, _: &mut Runner) -> Result<()> {
         Ok(())

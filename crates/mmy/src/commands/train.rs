@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use mmy_engine::{EngineError, Interrupt, Resume, Runner, Start, WorkDir};
+use mmy_engine::{CheckpointError, EngineError, Interrupt, Resume, Runner, Start, WorkDir};
 
 use crate::{
     cli::TrainArgs,
@@ -17,7 +17,7 @@ pub fn run(args: TrainArgs) -> Outcome {
     let project = Project::load(&args.config)?;
     let root = project.work_dir(args.work_dir.clone());
     let from = resume(&args, &project, &root)?;
-    let work_dir = WorkDir::create(&root).map_err(Failure::from)?;
+    let work_dir = WorkDir::create_for_training(&root).map_err(Failure::from)?;
     log.to_file(&work_dir.log_file()).map_err(Failure::io("open", work_dir.log_file()))?;
     tracing::info!("mmy {}, {} started in {}", env!("CARGO_PKG_VERSION"), project.name, root.display());
     let mut runner = Runner::for_training(Start {
@@ -38,7 +38,20 @@ pub fn run(args: TrainArgs) -> Outcome {
             tracing::info!("interrupted; the state is saved to {}", path.display());
             Err(Failure::Interrupted(Some(again(&args, &root))))
         }
+        Err(EngineError::Checkpoint(error)) => Err(damaged(error)),
         Err(error) => Err(project.place(error)),
+    }
+}
+
+/// A checkpoint that cannot be read or written, with the newest one beside it that can be.
+fn damaged(error: CheckpointError) -> Failure {
+    let path = error.path().to_owned();
+    let whole = path.parent().and_then(|it| WorkDir::newest_whole(it).ok().flatten()).filter(|it| *it != path);
+    let hint = whole.map(|it| format!("\n  the newest whole checkpoint is `{}`: go on with --resume", it.display()));
+    let text = format!("{error}{}", hint.unwrap_or_default());
+    match error {
+        CheckpointError::Write { .. } => Failure::Other(text),
+        _ => Failure::User(text),
     }
 }
 
@@ -58,14 +71,15 @@ pub fn interrupt() -> Outcome<Interrupt> {
 }
 
 fn resume(args: &TrainArgs, project: &Project, root: &Path) -> Outcome<Resume> {
-    let wanted = args.resume.is_some() || (project.config.resume && args.load_from.is_none());
+    let wanted = args.resume.is_some() || args.resume_anyway || (project.config.resume && args.load_from.is_none());
     let named = args.resume.clone().flatten().or_else(|| args.load_from.clone().or(project.config.load_from.clone()));
+    let go_on = if args.resume_anyway { Resume::Anyway } else { Resume::From };
     Ok(match (wanted, named) {
         (false, None) => Resume::No,
         (false, Some(path)) => Resume::Weights(exists(path)?),
-        (true, Some(path)) => Resume::From(exists(path)?),
-        (true, None) => match WorkDir::last_checkpoint(root).map_err(Failure::from)? {
-            Some(path) => Resume::From(exists(path)?),
+        (true, Some(path)) => go_on(exists(path)?),
+        (true, None) => match WorkDir::newest_whole(root).map_err(Failure::from)? {
+            Some(path) => go_on(exists(path)?),
             None => {
                 tracing::warn!("there is no checkpoint in {} to go on from: starting afresh", root.display());
                 Resume::No
