@@ -1,9 +1,12 @@
 //! The tests of the whole: the built binary in a temporary folder, with real files.
 
+mod breakage;
 mod configs;
 mod faults;
 mod forward;
+mod kill;
 mod resume;
 mod support;
 mod trace;
 mod train;
+mod verify;

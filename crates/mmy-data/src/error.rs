@@ -57,6 +57,18 @@ pub enum DataError {
         /// Seed and epoch.
         draw: String,
     },
+    /// No batch came for a long time.
+    #[error(
+        "the loader gave no batch for {seconds} s; at work on {}: a disk or a network share that does not answer, or a \
+         transform that does not end (`timeout` of the dataloader sets how long to wait)",
+        samples.join(", ")
+    )]
+    Hangs {
+        /// How long it was waited.
+        seconds: u64,
+        /// Index and picture of each sample that a thread has been preparing meanwhile.
+        samples: Vec<String>,
+    },
     /// A worker panicked, which is a bug; the sample makes it repeatable.
     #[error("a transform panicked on sample {index} ({}; {draw}): {message}", path.display())]
     Panic {

@@ -33,6 +33,8 @@ struct Inner {
     drop_last: bool,
     num_workers: usize,
     prefetch_factor: usize,
+    /// Seconds to wait for a batch of the threads; 0 waits for ever.
+    timeout: u64,
     on_bad_image: OnBadImage,
     seed: u64,
     /// Bad pictures that have been reported.
@@ -57,6 +59,7 @@ impl Loader {
             drop_last: false,
             num_workers: 0,
             prefetch_factor: 2,
+            timeout: 0,
             on_bad_image: OnBadImage::Redraw,
             seed,
             reported: Mutex::default(),
@@ -78,6 +81,14 @@ impl Loader {
             ..*it
         };
         Loader { inner: Arc::new(inner) }
+    }
+
+    /// The same that waits at most so many seconds for a batch of its threads; 0 waits for ever.
+    #[must_use]
+    pub fn with_timeout(&self, seconds: u64) -> Self {
+        let mut loader = self.with_workers(self.inner.num_workers, self.inner.prefetch_factor);
+        Arc::get_mut(&mut loader.inner).expect("nobody shares it yet").timeout = seconds;
+        loader
     }
 
     /// Batches in an epoch.
@@ -132,7 +143,8 @@ impl Inner {
         if self.order.endless() { first..end } else { first..end.min(self.order.len()) }
     }
 
-    /// Batch `number` of an epoch; `go_on` is asked before each sample whether anybody still wants it.
+    /// Batch `number` of an epoch; `go_on` is told the index of each sample before it is prepared, and tells whether
+    /// anybody still wants it.
     ///
     /// A worker that died would leave the caller waiting for its batch, so no panic goes further than this.
     fn batch(
@@ -140,7 +152,7 @@ impl Inner {
         epoch: u64,
         number: usize,
         buffers: &mut Buffers,
-        go_on: impl Fn() -> bool,
+        go_on: impl Fn(usize) -> bool,
     ) -> Option<Result<Batch, DataError>> {
         catch_unwind(AssertUnwindSafe(|| self.assemble(epoch, number, buffers, go_on)))
             .unwrap_or_else(|panic| Some(Err(DataError::Collate(format!("panic: {}", message(&*panic))))))
@@ -151,14 +163,15 @@ impl Inner {
         epoch: u64,
         number: usize,
         buffers: &mut Buffers,
-        go_on: impl Fn() -> bool,
+        go_on: impl Fn(usize) -> bool,
     ) -> Option<Result<Batch, DataError>> {
         let mut samples = Vec::with_capacity(self.batch_size);
         for position in self.positions(number) {
-            if !go_on() {
+            let index = self.order.index(epoch, position);
+            if !go_on(index) {
                 return None;
             }
-            match self.sample(epoch, self.order.index(epoch, position), buffers) {
+            match self.sample(epoch, index, buffers) {
                 Ok(sample) => samples.push(sample),
                 Err(error) => return Some(Err(error)),
             }

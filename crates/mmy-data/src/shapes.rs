@@ -78,6 +78,12 @@ const VERSION: u32 = 1;
 /// Names the config a folder was made of; it is written last, so that it is only in whole sets.
 const STAMP: &str = "shapes.json";
 
+/// How the names of folders begin in which a set is being drawn.
+const UNFINISHED: &str = ".shapes-";
+
+/// A file in such a folder, locked as long as its process lives.
+const LOCK: &str = "lock";
+
 impl ShapesConfig {
     /// Whether such a set can be made.
     ///
@@ -130,8 +136,12 @@ pub fn make_shapes(
         _ => Path::new("."),
     };
     fs::create_dir_all(parent).map_err(|error| DataError::io(parent, error))?;
-    let temporary = tempfile::Builder::new().prefix(".shapes-").tempdir_in(parent);
+    remove_unfinished(parent);
+    let temporary = tempfile::Builder::new().prefix(UNFINISHED).tempdir_in(parent);
     let temporary = temporary.map_err(|error| DataError::io(parent, error))?;
+    let lock = fs::File::create(temporary.path().join(LOCK)).map_err(|error| DataError::io(temporary.path(), error))?;
+    // Some network file systems know no locks.
+    let _ = fs4::FileExt::try_lock(&lock);
     let (done, total) = (AtomicUsize::new(0), config.train + config.val);
     let count = || progress(done.fetch_add(1, Ordering::Relaxed) + 1, total);
     let mut objects = 0;
@@ -146,6 +156,18 @@ pub fn make_shapes(
         Ok(()) => Ok(ShapesOutcome::Made { objects }),
         Err(_) if holds(dir, config)? => Ok(ShapesOutcome::Kept),
         Err(error) => Err(DataError::io(dir, error)),
+    }
+}
+
+/// Removes what processes that were killed have left; one that still draws holds the lock in its folder.
+fn remove_unfinished(parent: &Path) {
+    let entries = fs::read_dir(parent).into_iter().flatten().flatten();
+    for entry in entries.filter(|it| it.file_name().to_string_lossy().starts_with(UNFINISHED)) {
+        let lock = fs::File::open(entry.path().join(LOCK));
+        if lock.is_ok_and(|it| fs4::FileExt::try_lock(&it).is_ok()) {
+            // Whatever stays is in nobody's way.
+            let _ = fs::remove_dir_all(entry.path());
+        }
     }
 }
 
@@ -261,6 +283,19 @@ mod tests {
         fs::remove_file(b.join(STAMP)).unwrap();
         assert!(make_shapes(&b, &small(), &|_, _| ()).unwrap_err().to_string().contains("holds other files"));
         assert_eq!(fs::read_dir(root.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn what_a_killed_process_left_is_removed_and_what_a_living_one_draws_is_not() {
+        let root = tempfile::tempdir().unwrap();
+        let [dead, alive] = [".shapes-dead", ".shapes-alive"].map(|it| root.path().join(it));
+        let locks = [&dead, &alive].map(|it| {
+            fs::create_dir_all(it.join("whole/train")).unwrap();
+            fs::File::create(it.join(LOCK)).unwrap()
+        });
+        fs4::FileExt::try_lock(&locks[1]).unwrap();
+        make_shapes(&root.path().join("set"), &small(), &|_, _| ()).unwrap();
+        assert_eq!((dead.exists(), alive.exists()), (false, true));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -245,10 +245,13 @@ fn configs_that_cannot_work_say_where() {
     check(names, "metainfo.classes: the class `cat` is there twice");
 }
 
-/// A data set that counts what is asked of it, and panics on demand.
+/// A data set that counts what is asked of it, and panics or hangs on demand.
+#[derive(Default)]
 struct Counting {
     asked: AtomicUsize,
     panics_at: Option<usize>,
+    hangs_at: Option<usize>,
+    released: AtomicBool,
     threads: Mutex<Vec<String>>,
 }
 
@@ -277,6 +280,9 @@ impl DatasetSource for Counting {
         let name = std::thread::current().name().unwrap_or_default().to_owned();
         self.threads.lock().unwrap().push(name);
         assert!(self.panics_at != Some(index), "out of cheese");
+        while self.hangs_at == Some(index) && !self.released.load(Ordering::SeqCst) {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
         Ok(Some(Sample { image: Image::filled(2, 2, [1; 3]), instances: Vec::new(), meta: self.meta(index) }))
     }
 }
@@ -306,7 +312,7 @@ impl CollateFn for First {
 }
 
 fn counting(panics_at: Option<usize>) -> (Arc<Counting>, Loader) {
-    let source = Arc::new(Counting { asked: AtomicUsize::new(0), panics_at, threads: Mutex::default() });
+    let source = Arc::new(Counting { panics_at, ..Counting::default() });
     let loader = Loader::new(source.clone(), Arc::new(InOrder), Arc::new(First), 10, 0);
     (source, loader)
 }
@@ -357,7 +363,7 @@ fn a_panic_elsewhere_ends_the_epoch_too() {
             (Arc::new(Faulty) as Arc<dyn SampleOrder>, Arc::new(First) as Arc<dyn CollateFn>),
             (Arc::new(InOrder), Arc::new(Faulty)),
         ] {
-            let source = Arc::new(Counting { asked: AtomicUsize::new(0), panics_at: None, threads: Mutex::default() });
+            let source = Arc::new(Counting::default());
             let loader = Loader::new(source, order, collate, 10, 0).with_workers(workers, 2);
             let results: Vec<_> = loader.epoch(0, 0).collect();
             assert_eq!(results.len(), 3);
@@ -375,4 +381,15 @@ fn a_panic_becomes_an_error_that_names_the_sample() {
         let error = results[2].as_ref().unwrap_err().to_string();
         assert_eq!(error, "a transform panicked on sample 25 (25.jpg; seed 0, epoch 4, index 25): out of cheese");
     }
+}
+
+#[test]
+fn a_thread_that_hangs_ends_the_epoch_with_the_name_of_its_picture() {
+    let source = Arc::new(Counting { hangs_at: Some(25), ..Counting::default() });
+    let loader = Loader::new(source.clone(), Arc::new(InOrder), Arc::new(First), 10, 0);
+    let results: Vec<_> = loader.with_workers(2, 2).with_timeout(1).epoch(0, 0).collect();
+    assert_eq!(results.len(), 3);
+    let error = results[2].as_ref().unwrap_err().to_string();
+    assert!(error.contains("no batch for 1 s; at work on sample 25 (25.jpg)"), "{error}");
+    source.released.store(true, Ordering::SeqCst);
 }

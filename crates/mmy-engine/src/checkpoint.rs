@@ -15,7 +15,7 @@ use serde_json::Value;
 use tch::Tensor;
 
 use crate::{
-    Fingerprint, MessageHub, Progress, digest,
+    FailedStep, Fingerprint, MessageHub, Progress, digest,
     work_dir::{WRITING, publish},
 };
 
@@ -23,6 +23,8 @@ use crate::{
 const RAW: &str = "@raw/";
 /// The optimiser's tensors.
 const OPTIMIZER: &str = "@optimizer/";
+/// The batch of a step that failed.
+const BATCH: &str = "@batch/";
 /// The manifest's key in the header's metadata.
 const MANIFEST: &str = "mmy.manifest";
 /// The key of the hash over the manifest and all tensors.
@@ -63,6 +65,9 @@ pub struct Manifest {
     pub hooks: serde_json::Map<String, Value>,
     /// Recent scalars, for log lines.
     pub messages: MessageHub,
+    /// The step that failed right after this state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<FailedStep>,
 }
 
 impl Manifest {
@@ -71,7 +76,7 @@ impl Manifest {
 }
 
 /// A checkpoint in memory.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Checkpoint {
     /// What it says of itself; `None` for a file of weights that mmy did not write.
     pub manifest: Option<Manifest>,
@@ -81,6 +86,8 @@ pub struct Checkpoint {
     pub raw: Vec<(String, Tensor)>,
     /// The optimiser's tensors.
     pub optimizer: Vec<(String, Tensor)>,
+    /// The batch of a step that failed right after this state.
+    pub batch: Vec<(String, Tensor)>,
 }
 
 /// Why a checkpoint cannot be read or written.
@@ -155,7 +162,7 @@ impl Checkpoint {
 
     /// All tensors under the names that they have in the file.
     fn rows(&self) -> impl Iterator<Item = (String, &Tensor)> {
-        let parts = [("", &self.model), (RAW, &self.raw), (OPTIMIZER, &self.optimizer)];
+        let parts = [("", &self.model), (RAW, &self.raw), (OPTIMIZER, &self.optimizer), (BATCH, &self.batch)];
         parts.into_iter().flat_map(|(prefix, rows)| rows.iter().map(move |(name, it)| (format!("{prefix}{name}"), it)))
     }
 
@@ -167,12 +174,13 @@ impl Checkpoint {
         let Contents { tensors, mut metadata } = read_safetensors(path)?;
         let text = metadata.remove(MANIFEST);
         let manifest = text.as_deref().map(|it| parse(path, it)).transpose()?;
-        let mut out = Checkpoint { manifest, model: vec![], raw: vec![], optimizer: vec![] };
+        let mut out = Checkpoint { manifest, ..Checkpoint::default() };
         for (name, tensor) in tensors {
-            match (name.strip_prefix(RAW), name.strip_prefix(OPTIMIZER)) {
-                (Some(name), _) => out.raw.push((name.to_owned(), tensor)),
-                (_, Some(name)) => out.optimizer.push((name.to_owned(), tensor)),
-                _ => out.model.push((name, tensor)),
+            let parts = [(RAW, &mut out.raw), (OPTIMIZER, &mut out.optimizer), (BATCH, &mut out.batch)];
+            let part = parts.into_iter().find_map(|(prefix, rows)| Some((name.strip_prefix(prefix)?.to_owned(), rows)));
+            match part {
+                Some((name, rows)) => rows.push((name, tensor)),
+                None => out.model.push((name, tensor)),
             }
         }
         if let Some(text) = text
@@ -230,12 +238,19 @@ mod tests {
             resumable: true,
             hooks: serde_json::Map::new(),
             messages: MessageHub::default(),
+            failed: None,
         }
     }
 
     fn checkpoint(x: f32) -> Checkpoint {
         let rows = |name: &str| vec![(name.to_owned(), Tensor::from_slice(&[x, 2.0]))];
-        Checkpoint { manifest: Some(manifest()), model: rows("w"), raw: rows("w"), optimizer: rows("buffer.w") }
+        Checkpoint {
+            manifest: Some(manifest()),
+            model: rows("w"),
+            raw: rows("w"),
+            optimizer: rows("buffer.w"),
+            batch: vec![],
+        }
     }
 
     #[test]

@@ -46,12 +46,17 @@ pub enum EngineError {
         /// What the system said.
         source: std::io::Error,
     },
-    /// A loss is not a number.
+    /// A loss or a gradient is not a number.
     #[error(
-        "the loss is not finite at iteration {iter} (epoch {epoch}): {parts}\n  pictures of the batch: {pictures}\n  a \
-         lower learning rate, a longer warm-up or gradient clipping usually helps; look at these pictures' boxes too"
+        "{what} is not finite at iteration {iter} (epoch {epoch}): {parts}\n  pictures of the batch: {pictures}\n  \
+         {replay}\n  a lower learning rate, a longer warm-up or gradient clipping usually helps; look at these pictures' \
+         boxes too"
     )]
-    NonFiniteLoss {
+    NotFinite {
+        /// The loss, or the gradient of a parameter.
+        what: String,
+        /// How to run the step again.
+        replay: String,
         /// Training step, from 1.
         iter: usize,
         /// Epoch, from 1.
@@ -69,6 +74,22 @@ pub enum EngineError {
         path: PathBuf,
         /// Where the two differ.
         differences: Vec<Difference>,
+    },
+    /// The gradient of this parameter is not finite.
+    #[error("the gradient of `{0}` is not finite")]
+    Gradient(String),
+    /// libtorch got no memory.
+    #[error(
+        "out of memory: the step does not fit with pictures of {shape:?} (batch, channels, height, width){}\n  lower \
+         `batch_size` of the dataloader (`optim_wrapper.accumulative_counts` makes up for it), the size of the pictures \
+         or the model's width; `num_workers` · `prefetch_factor` batches wait in memory besides",
+        asked.map(|it| format!("; libtorch asked for {:.1} MB more", it as f64 / 1e6)).unwrap_or_default()
+    )]
+    OutOfMemory {
+        /// Shape of the batch's pictures.
+        shape: Vec<i64>,
+        /// Bytes that could not be had, where they are known.
+        asked: Option<u64>,
     },
     /// Somebody asked the run to end; its state is saved.
     #[error("interrupted")]

@@ -26,6 +26,8 @@ enum Mode {
     Off,
     Record,
     Shapes,
+    /// Only the first layer whose output is not finite.
+    Watch,
 }
 
 struct Recorder {
@@ -46,6 +48,12 @@ pub fn record<T>(forward: impl FnOnce() -> T) -> (T, Vec<LayerRow>) {
 /// [dry](crate::ParamStore::dry) store and for tables in no time.
 pub fn shapes<T>(forward: impl FnOnce() -> T) -> (T, Vec<LayerRow>) {
     run(Mode::Shapes, || tch::no_grad(forward))
+}
+
+/// Runs a forward pass and tells the first layer, on this thread, that gave out a number that is not finite.
+pub fn first_not_finite<T>(forward: impl FnOnce() -> T) -> (T, Option<LayerRow>) {
+    let (out, rows) = run(Mode::Watch, forward);
+    (out, rows.into_iter().next())
 }
 
 /// Restores what was there before, also when the forward pass panics.
@@ -78,7 +86,12 @@ pub(crate) fn shapes_only() -> bool {
 /// Tells whoever records that `module` at `path` gave out `output`. `path` is formatted only then.
 pub fn report(module: &'static str, path: impl Display, output: &Tensor, params: u64, macs: u64) {
     RECORDER.with_borrow_mut(|it| {
-        if it.mode != Mode::Off {
+        let wanted = match it.mode {
+            Mode::Off => false,
+            Mode::Record | Mode::Shapes => true,
+            Mode::Watch => it.rows.is_empty() && output.isfinite().all().int64_value(&[]) == 0,
+        };
+        if wanted {
             it.rows.push(LayerRow { module, path: path.to_string(), output: output.size(), params, macs });
         }
     });

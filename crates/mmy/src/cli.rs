@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::commands::{replay::ReplayArgs, verify::VerifyArgs};
+
 /// Trains object detectors: backbones, necks, heads and pipelines put together by TOML configs.
 #[derive(Debug, Parser)]
 #[command(
@@ -45,6 +47,10 @@ pub enum Command {
     /// Measure speed
     #[command(subcommand)]
     Bench(BenchCommand),
+    /// Run the first steps of a run again and tell whether they are the same, to the last bit
+    Verify(VerifyArgs),
+    /// Run a step that went wrong again and look into it
+    Replay(ReplayArgs),
 }
 
 /// A config and what is changed in it.

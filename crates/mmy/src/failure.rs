@@ -82,7 +82,8 @@ impl From<EngineError> for Failure {
             | EngineError::Checkpoint(CheckpointError::Write { .. })
             | EngineError::Torch(_)
             | EngineError::Edge(_)
-            | EngineError::NonFiniteLoss { .. } => Failure::Other(error.to_string()),
+            | EngineError::OutOfMemory { .. }
+            | EngineError::NotFinite { .. } => Failure::Other(error.to_string()),
             other => Failure::User(other.to_string()),
         }
     }

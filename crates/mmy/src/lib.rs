@@ -22,6 +22,14 @@ use mmy_models as _;
 /// mistake in what the user gave (arguments, config, files), 1 for anything else, 130 after Ctrl-C.
 pub fn main() -> ExitCode {
     mmy_torch::alloc::tune_allocator();
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        // The engine turns it into an error that says what to lower.
+        let text = panic.payload().downcast_ref::<String>();
+        if !text.is_some_and(|it| mmy_engine::is_out_of_memory(it)) {
+            usual(panic);
+        }
+    }));
     let cli = cli::Cli::parse();
     if let Err(clash) = mmy_registry::check() {
         eprintln!("error: {clash}\n  rename one of the two in its `register!` line");

@@ -4,12 +4,13 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread::JoinHandle,
+    time::Duration,
 };
 
-use crossbeam_channel::{Receiver, Sender, unbounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 use mmy_structures::Batch;
 
 use super::Inner;
@@ -44,7 +45,12 @@ struct Workers {
     unsent: usize,
     stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
+    /// What each thread is at: the index of a sample, or [`IDLE`].
+    at: Vec<Arc<AtomicUsize>>,
 }
+
+/// A thread without a sample.
+const IDLE: usize = usize::MAX;
 
 impl Batches {
     pub(super) fn start(inner: Arc<Inner>, len: usize, epoch: u64, first: usize) -> Self {
@@ -72,8 +78,8 @@ impl Iterator for Batches {
             return None;
         }
         let batch = match &mut self.prepare {
-            Prepare::Here(buffers) => self.inner.batch(self.epoch, self.next, buffers, || true)?,
-            Prepare::Threads(workers) => workers.take(self.next, self.end),
+            Prepare::Here(buffers) => self.inner.batch(self.epoch, self.next, buffers, |_| true)?,
+            Prepare::Threads(workers) => workers.take(&self.inner, self.next, self.end),
         };
         self.next = if batch.is_ok() { self.next + 1 } else { self.end };
         Some(batch)
@@ -91,13 +97,15 @@ impl Workers {
         let (results, done) = unbounded();
         let stop = Arc::new(AtomicBool::new(false));
         let mut threads = Vec::with_capacity(count);
-        for number in 0..count {
+        let at: Vec<_> = (0..count).map(|_| Arc::new(AtomicUsize::new(IDLE))).collect();
+        for (number, at) in at.iter().enumerate() {
             let work = Worker {
                 inner: inner.clone(),
                 epoch,
                 jobs: jobs.clone(),
                 results: results.clone(),
                 stop: stop.clone(),
+                at: at.clone(),
             };
             // The batches are the same with fewer threads.
             match std::thread::Builder::new().name(format!("loader {number}")).spawn(move || work.run()) {
@@ -108,7 +116,7 @@ impl Workers {
         if threads.is_empty() {
             return None;
         }
-        let mut workers = Workers { todo: Some(todo), done, early: BTreeMap::new(), unsent: first, stop, threads };
+        let mut workers = Workers { todo: Some(todo), done, early: BTreeMap::new(), unsent: first, stop, threads, at };
         for _ in 0..count * inner.prefetch_factor {
             workers.send(end);
         }
@@ -124,17 +132,32 @@ impl Workers {
         }
     }
 
-    fn take(&mut self, number: usize, end: usize) -> Result<Batch, DataError> {
+    fn take(&mut self, inner: &Inner, number: usize, end: usize) -> Result<Batch, DataError> {
+        let patience = match inner.timeout {
+            0 => Duration::MAX,
+            seconds => Duration::from_secs(seconds),
+        };
         loop {
             if let Some(batch) = self.early.remove(&number) {
                 self.send(end);
                 return batch;
             }
-            match self.done.recv() {
+            match self.done.recv_timeout(patience) {
                 Ok((number, batch)) => self.early.insert(number, batch),
-                Err(_) => return Err(DataError::Collate("all threads of the loader have ended".into())),
+                Err(RecvTimeoutError::Timeout) => return Err(self.give_up(inner)),
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(DataError::Collate("all threads of the loader have ended".into()));
+                }
             };
         }
+    }
+
+    /// Leaves the threads to themselves: one that hangs cannot be waited for.
+    fn give_up(&mut self, inner: &Inner) -> DataError {
+        self.threads.clear();
+        let busy = self.at.iter().map(|it| it.load(Ordering::Relaxed)).filter(|it| *it != IDLE);
+        let samples = busy.map(|index| format!("sample {index} ({})", inner.source.meta(index).img_path.display()));
+        DataError::Hangs { seconds: inner.timeout, samples: samples.collect() }
     }
 }
 
@@ -155,6 +178,7 @@ struct Worker {
     jobs: Receiver<usize>,
     results: Sender<Done>,
     stop: Arc<AtomicBool>,
+    at: Arc<AtomicUsize>,
 }
 
 impl Worker {
@@ -162,8 +186,12 @@ impl Worker {
         mmy_torch::threads::give_way();
         let mut buffers = Buffers::default();
         for number in &self.jobs {
-            let wanted = || !self.stop.load(Ordering::Relaxed);
+            let wanted = |index| {
+                self.at.store(index, Ordering::Relaxed);
+                !self.stop.load(Ordering::Relaxed)
+            };
             let Some(batch) = self.inner.batch(self.epoch, number, &mut buffers, wanted) else { return };
+            self.at.store(IDLE, Ordering::Relaxed);
             if self.results.send((number, batch)).is_err() {
                 return;
             }

@@ -32,6 +32,10 @@ pub struct DataloaderConfig {
     /// Batches in memory at once, for each worker.
     #[serde(default = "two")]
     pub prefetch_factor: usize,
+    /// Seconds to wait for a batch of the loader's threads before the run ends with the names of the pictures that they
+    /// are at; 0 waits for ever.
+    #[serde(default = "ten_minutes")]
+    pub timeout: u64,
     /// What to do when a picture cannot be read.
     #[serde(default)]
     pub on_bad_image: OnBadImage,
@@ -61,6 +65,10 @@ fn one() -> usize {
 
 fn two() -> usize {
     2
+}
+
+fn ten_minutes() -> u64 {
+    600
 }
 
 /// What a loader is built with besides its config.
@@ -104,6 +112,7 @@ impl DataloaderConfig {
             drop_last: self.drop_last,
             num_workers: self.num_workers,
             prefetch_factor: self.prefetch_factor,
+            timeout: self.timeout,
             on_bad_image: self.on_bad_image,
             seed: args.seed,
             reported: Mutex::default(),

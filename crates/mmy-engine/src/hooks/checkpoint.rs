@@ -1,6 +1,9 @@
 //! When checkpoints are written, which are kept, and which was the best.
 
-use std::time::{Duration, Instant};
+use std::{
+    ffi::OsString,
+    time::{Duration, Instant},
+};
 
 use jiff::SignedDuration;
 use mmy_registry::{Build, BuildError, register};
@@ -8,7 +11,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{EvalEpochContext, Hook, HookKind, Mode, Request, SaveRequest, TrainContext, TrainStepContext};
+use super::{
+    EvalEpochContext, Hook, HookKind, LoadContext, Mode, Request, SaveRequest, TrainContext, TrainStepContext,
+};
 use crate::{EngineError, Priority, Progress, RunInfo, error::Result};
 
 register!(HookKind, "CheckpointHook", Config);
@@ -105,7 +110,13 @@ impl Build<HookKind> for Config {
             }
         }
         let every = self.every.as_deref().map(duration).transpose()?;
-        Ok(Box::new(CheckpointHook { config: self.clone(), every, written: Instant::now(), state: State::default() }))
+        Ok(Box::new(CheckpointHook {
+            config: self.clone(),
+            every,
+            from: None,
+            written: Instant::now(),
+            state: State::default(),
+        }))
     }
 }
 
@@ -121,6 +132,8 @@ fn duration(text: &str) -> Result<Duration, BuildError> {
 struct CheckpointHook {
     config: Config,
     every: Option<Duration>,
+    /// The file that this process goes on from.
+    from: Option<OsString>,
     /// When this process last wrote a checkpoint to go on from.
     written: Instant,
     state: State,
@@ -185,7 +198,8 @@ impl CheckpointHook {
 
     /// Files that were to go when the last process was killed.
     fn remove_outdated(&self, run: &RunInfo) {
-        for name in self.state.outdated.iter().filter(|it| *it != PASSING) {
+        let from = self.from.as_deref();
+        for name in self.state.outdated.iter().filter(|it| from != Some(it.as_ref())) {
             // It is no mistake when it is not there any more.
             let _ = std::fs::remove_file(run.work_dir.path().join(name));
         }
@@ -208,6 +222,11 @@ impl Hook for CheckpointHook {
     fn load_state(&mut self, state: &Value) -> Result<()> {
         let state = serde_json::from_value(state.clone());
         self.state = state.map_err(|e| EngineError::Unfit(format!("the checkpoint's CheckpointHook state: {e}")))?;
+        Ok(())
+    }
+
+    fn after_load_checkpoint(&mut self, cx: &mut LoadContext<'_>) -> Result<()> {
+        self.from = cx.path.file_name().map(ToOwned::to_owned);
         Ok(())
     }
 
@@ -294,7 +313,8 @@ mod tests {
     fn interval_begin_and_end_decide_when_one_is_due() {
         let due = |interval, save_begin, save_last| {
             let config = Config { interval, save_begin, save_last, ..Config::default() };
-            let hook = CheckpointHook { config, every: None, written: Instant::now(), state: State::default() };
+            let hook =
+                CheckpointHook { config, every: None, from: None, written: Instant::now(), state: State::default() };
             (1..=10).filter(|&done| hook.due(done, 10)).collect::<Vec<_>>()
         };
         assert_eq!(due(Some(3), 1, false), [3, 6, 9]);

@@ -45,8 +45,8 @@ pub struct RunContext<'a> {
 pub struct LoadContext<'a> {
     /// Its content; what stands under the plain names goes into the model.
     pub checkpoint: &'a mut Checkpoint,
-    /// The folder that it lies in.
-    pub folder: &'a Path,
+    /// Its file.
+    pub path: &'a Path,
     /// Whether the run goes on from it, or takes nothing but its weights.
     pub resume: bool,
 }

@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 
 use super::{
     EvalContext, EvalEpochContext, EvalIterContext, Hook, HookKind, LoadContext, Mode, RunContext, SaveContext,
-    TrainStepContext,
+    TrainContext, TrainStepContext,
 };
 use crate::{
     EngineError, MessageHub, Priority, RunInfo,
@@ -167,8 +167,13 @@ impl Hook for Logger {
     }
 
     fn after_load_checkpoint(&mut self, cx: &mut LoadContext<'_>) -> Result<()> {
-        self.folder = cx.folder.to_owned();
+        self.folder = cx.path.parent().unwrap_or(Path::new("")).to_owned();
         Ok(())
+    }
+
+    fn before_train(&mut self, cx: &mut TrainContext<'_>) -> Result<()> {
+        // Before anything is saved here: a checkpoint's path to the lines holds for its own run's folder.
+        if self.so_far.file.is_some() { self.open(cx.run) } else { Ok(()) }
     }
 
     fn before_save_checkpoint(&mut self, cx: &mut SaveContext<'_>) -> Result<()> {

@@ -141,6 +141,7 @@ impl Runner {
             stopped: None,
             interrupt: start.interrupt,
             observer: start.observer,
+            tracer: None,
         })
     }
 }

@@ -3,7 +3,7 @@
 use mmy_eval::Evaluation;
 
 use super::{Evaluating, Resume, Runner};
-use crate::{EngineError, Pass, Progress, error::Result, hooks::Mode};
+use crate::{EngineError, Pass, Progress, error::Result, guard::guarded, hooks::Mode};
 
 impl Runner {
     /// Predicts the test data and computes the metrics.
@@ -47,7 +47,8 @@ impl Runner {
         for (index, batch) in over.loader.epoch(0, 0).enumerate() {
             let batch = batch?;
             self.at_eval(mode, batches, pick(mode, |h, cx| h.before_val_iter(cx), |h, cx| h.before_test_iter(cx)))?;
-            let detections = over.how.precision.run(|| tch::no_grad(|| self.model.net.predict(&batch)))??;
+            let predict = || tch::no_grad(|| self.model.net.predict(&batch));
+            let detections = guarded(&batch.inputs.size(), || Ok(over.how.precision.run(predict)??))?;
             over.metric.process(&batch.metas, &detections, &batch.ground_truth);
             self.after_eval_iter(mode, batches, (index, &batch, &detections))?;
             self.observer.batch_done(pass, batch.len(), &self.messages);

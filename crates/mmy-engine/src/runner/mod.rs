@@ -18,6 +18,7 @@ use crate::{
     hooks::{Registered, Requests},
     loops::{EvalLoop, TrainLoop},
     optim::OptimWrapper,
+    trace::Tracer,
 };
 
 /// What does not change in a run.
@@ -71,6 +72,8 @@ pub struct Runner {
     stopped: Option<String>,
     interrupt: Interrupt,
     observer: Box<dyn Observer>,
+    /// What is left for a verification; nothing before training starts.
+    tracer: Option<Tracer>,
 }
 
 /// What training needs.

@@ -19,9 +19,9 @@ impl Runner {
             Some(training) if request.resumable => training.optim.state(),
             _ => Vec::new(),
         };
-        let mut checkpoint = Checkpoint { manifest: None, model: self.model.tensors(), raw: Vec::new(), optimizer };
+        let mut checkpoint = Checkpoint { model: self.model.tensors(), optimizer, ..Checkpoint::default() };
         self.at_save(&mut checkpoint, request.resumable)?;
-        checkpoint.manifest = Some(self.manifest(request));
+        checkpoint.manifest = Some(self.manifest(request.metrics.clone(), request.resumable));
         checkpoint.write(&request.path)?;
         if request.newest {
             self.run.work_dir.set_last_checkpoint(&request.path)?;
@@ -37,7 +37,7 @@ impl Runner {
         Ok(())
     }
 
-    fn manifest(&self, request: &SaveRequest) -> Manifest {
+    pub(super) fn manifest(&self, metrics: Vec<(String, f64)>, resumable: bool) -> Manifest {
         let states = self.hooks.iter().map(|it| (it.key.clone(), it.hook.state())).filter(|it| !it.1.is_null());
         Manifest {
             format: Manifest::FORMAT,
@@ -51,10 +51,11 @@ impl Runner {
             threads: mmy_torch::threads::intra_op(),
             data: self.data.clone(),
             parts: self.parts.clone(),
-            metrics: request.metrics.clone(),
-            resumable: request.resumable,
-            hooks: if request.resumable { states.collect() } else { Map::new() },
-            messages: if request.resumable { self.messages.recent(self.run.log_window) } else { Default::default() },
+            metrics,
+            resumable,
+            failed: None,
+            hooks: if resumable { states.collect() } else { Map::new() },
+            messages: if resumable { self.messages.recent(self.run.log_window) } else { Default::default() },
         }
     }
 
@@ -72,7 +73,7 @@ impl Runner {
 
     fn load_weights(&mut self, path: &Path) -> Result<()> {
         let mut checkpoint = Checkpoint::read(path)?;
-        self.at_load(&mut LoadContext { checkpoint: &mut checkpoint, folder: folder_of(path), resume: false })?;
+        self.at_load(&mut LoadContext { checkpoint: &mut checkpoint, path, resume: false })?;
         let state: StateDict = checkpoint.model.into_iter().collect();
         // Fine-tuning may well bring another head; a test of a model that is not there would mean nothing.
         let policy = if self.train.is_some() { LoadPolicy::Lenient } else { LoadPolicy::Complete };
@@ -107,7 +108,7 @@ impl Runner {
                 manifest.progress.epoch_len
             )));
         }
-        self.at_load(&mut LoadContext { checkpoint: &mut checkpoint, folder: folder_of(path), resume: true })?;
+        self.at_load(&mut LoadContext { checkpoint: &mut checkpoint, path, resume: true })?;
         let state: StateDict = checkpoint.model.into_iter().collect();
         self.model.params.load_state(&state, LoadPolicy::Exact).map_err(|it| misfit(path, &it))?;
         let optimizer = checkpoint.optimizer.into_iter().collect();
@@ -159,10 +160,6 @@ impl Runner {
         }
         Ok(())
     }
-}
-
-fn folder_of(path: &Path) -> &Path {
-    path.parent().unwrap_or(Path::new(""))
 }
 
 fn misfit(path: &Path, error: &mmy_nn::LoadError) -> EngineError {

@@ -1,16 +1,19 @@
 //! Training: the step, and what lies around it.
 
-use std::iter::Take;
+use std::{iter::Take, path::PathBuf};
 
 use mmy_data::Batches;
 use mmy_structures::Batch;
 
 use super::{Resume, Runner};
 use crate::{
-    EngineError, Pass, Progress,
+    Checkpoint, EngineError, FailedStep, Manifest, Pass, Progress,
     error::Result,
+    failed_step,
+    guard::guarded,
     hooks::{PASSING, SaveRequest},
     progress::Length,
+    trace::{self, Origin, Tracer},
 };
 
 impl Runner {
@@ -21,6 +24,7 @@ impl Runner {
     pub fn train(&mut self, from: &Resume) -> Result<()> {
         self.at_run(|hook, cx| hook.before_run(cx))?;
         self.start_from(from)?;
+        self.trace_from(from)?;
         if self.progress.is_over() {
             let Progress { epoch, max_epochs, iter, .. } = self.progress;
             match self.progress.max_iters {
@@ -34,6 +38,18 @@ impl Runner {
         self.training_mut().schedule = schedule;
         ended?;
         self.at_run(|hook, cx| hook.after_run(cx))
+    }
+
+    fn trace_from(&mut self, from: &Resume) -> Result<()> {
+        let whole = |it: &PathBuf| std::path::absolute(it).unwrap_or_else(|_| it.clone());
+        let origin = match from {
+            Resume::No => Origin::Initial,
+            Resume::Weights(path) => Origin::Weights(whole(path)),
+            Resume::From(path) | Resume::Anyway(path) => Origin::Resumed(whole(path)),
+        };
+        let start = trace::Start { origin, manifest: self.manifest(Vec::new(), false) };
+        self.tracer = Some(Tracer::start(&self.run.work_dir.own(), &start, &self.model)?);
+        Ok(())
     }
 
     fn training_mut(&mut self) -> &mut super::Training {
@@ -61,6 +77,9 @@ impl Runner {
         self.before_step(batch)?;
         let losses = self.learn(batch)?;
         self.after_step(batch, &losses)?;
+        if let Some(tracer) = &mut self.tracer {
+            tracer.step(self.resume_point.iter, &losses, &self.model)?;
+        }
         self.progress = self.resume_point;
         self.observer.batch_done(pass, batch.len(), &self.messages);
         self.end_if_asked()
@@ -68,26 +87,53 @@ impl Runner {
 
     /// Forward pass, loss, backward pass, optimiser; the loss and its parts.
     fn learn(&mut self, batch: &Batch) -> Result<Vec<(String, f64)>> {
-        // What a layer draws at random is a function of seed and step, so that nothing of it has to be saved.
-        mmy_torch::rng::seed(self.run.seed ^ (self.progress.iter as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        failed_step::seed_layers(self.run.seed, self.progress.iter);
         let steps_left = self.progress.max_iters().saturating_sub(self.progress.iter + 1);
         let optim = &mut self.train.as_mut().expect("Runner::for_training makes it").optim;
-        let losses = optim.precision().run(|| self.model.net.loss(batch))??;
+        let shape = batch.inputs.size();
+        let losses = guarded(&shape, || Ok(optim.precision().run(|| self.model.net.loss(batch))??))?;
         let total = losses.total();
-        let mut values = vec![("loss".to_owned(), total.double_value(&[]))];
-        values.extend(losses.0.iter().map(|(name, value)| ((*name).to_owned(), value.double_value(&[]))));
+        let mut values = failed_step::values(&losses, &total);
         if values.iter().any(|(_, value)| !value.is_finite()) {
-            return Err(self.not_finite(&values, batch));
+            return Err(self.failed("the loss", &values, batch));
         }
-        if let Some(norm) = optim.update(&total, steps_left)? {
-            values.push(("grad_norm".to_owned(), norm));
+        match guarded(&shape, || optim.update(&total, steps_left)) {
+            Ok(norm) => values.extend(norm.map(|it| ("grad_norm".to_owned(), it))),
+            Err(EngineError::Gradient(name)) => {
+                return Err(self.failed(&format!("the gradient of `{name}`"), &values, batch));
+            }
+            Err(error) => return Err(error),
         }
         Ok(values)
     }
 
-    fn not_finite(&self, values: &[(String, f64)], batch: &Batch) -> EngineError {
+    /// Saves the batch and the state of a step that went wrong; no weight has moved yet.
+    fn failed(&self, what: &str, values: &[(String, f64)], batch: &Batch) -> EngineError {
         let list = |items: Vec<String>| items.join(", ");
-        EngineError::NonFiniteLoss {
+        let path = self.run.work_dir.own().join(failed_step::FILE);
+        let failed = FailedStep {
+            reason: format!("{what} is not finite"),
+            metas: batch.metas.clone(),
+            losses: values.iter().map(|(name, value)| (name.clone(), value.to_string())).collect(),
+        };
+        let checkpoint = Checkpoint {
+            manifest: Some(Manifest {
+                progress: self.progress,
+                failed: Some(failed),
+                ..self.manifest(Vec::new(), false)
+            }),
+            model: self.model.tensors(),
+            optimizer: self.training().optim.state(),
+            batch: failed_step::tensors(batch),
+            ..Checkpoint::default()
+        };
+        let replay = match checkpoint.write(&path) {
+            Ok(()) => format!("to run this step again: mmy replay {}", path.display()),
+            Err(error) => format!("the step could not be saved for a replay: {error}"),
+        };
+        EngineError::NotFinite {
+            what: what.to_owned(),
+            replay,
             iter: self.progress.iter + 1,
             epoch: self.progress.epoch + 1,
             parts: list(values.iter().map(|(name, value)| format!("{name} {value}")).collect()),

@@ -6,8 +6,10 @@ mod data;
 mod model;
 mod predict;
 mod registry;
+pub mod replay;
 mod test;
 mod train;
+pub mod verify;
 
 use crate::{
     cli::{Cli, Command},
@@ -25,5 +27,7 @@ pub fn run(cli: Cli) -> Outcome {
         Command::Model(command) => model::run(command),
         Command::Data(command) => data::run(command),
         Command::Bench(command) => bench::run(command),
+        Command::Verify(args) => verify::run(&args),
+        Command::Replay(args) => replay::run(&args),
     }
 }
