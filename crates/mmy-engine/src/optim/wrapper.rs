@@ -12,8 +12,8 @@ use super::{
     ClipGrad, GroupArgs, LossScale, OptimConstructor, OptimConstructorKind, Optimizer, OptimizerKind, ParamGroup,
     Paramwise, Precision, amp, clip::Clip, constructor::ByMultiples, restored,
 };
-use crate::error::Result;
 use super::{GroupArgs, OptimConstructorKind, Optimizer, OptimizerKind, ParamGroup, Precision, amp};
+use crate::error::Result;
 use crate::error::{EngineError, Result};
 
 /// The kind of optimiser wrappers.
@@ -201,17 +201,13 @@ impl OptimWrapper {
             return Ok(None);
         }
         self.gathered = 0;
-<<<<<<< HEAD
         let norm = self.clip.map(|clip| clip.apply(&self.gradients())).transpose()?.flatten();
-=======
-        let norm = self.clip.map(|clip| self.clip_gradients(clip)).transpose()?;
         if !norm.map_or_else(|| self.norm(), Ok)?.is_finite()
             && let Some(name) = self.not_finite()
         {
             // One step with it, and every weight is lost.
             return Err(EngineError::Gradient(name));
         }
->>>>>>> dd31706 (A step that went wrong is saved and replayed; runs are verified; hanging loaders, full disks and lack of memory end with what to do)
         self.optimizer.step(&self.groups)?;
         self.zero_grad()?;
         Ok(norm)
@@ -376,7 +372,6 @@ mod tests {
     }
 
     #[test]
-<<<<<<< HEAD
     fn gradients_gathered_so_far_come_back() {
         let json = format!(r#"{{"type": "OptimWrapper", {SGD}, "accumulative_counts": 3}}"#);
         let parts: [&[f64]; 6] = [&[0.1], &[0.2], &[0.3], &[0.4], &[0.5], &[0.6]];
@@ -395,7 +390,9 @@ mod tests {
         train(&second, &mut resumed, &parts[5..], 0);
         assert_eq!(values(&whole), values(&second));
         assert!(!resumed.state().iter().any(|(name, _)| name.starts_with(GRAD)), "nothing is gathered after a step");
-=======
+    }
+
+    #[test]
     fn a_gradient_that_is_not_finite_is_named_and_moves_nothing() {
         for clip in ["", r#", "clip_grad": {"max_norm": 0.5}"#] {
             let (params, wrapper) = build(&format!(r#"{{"type": "OptimWrapper", {SGD}{clip}}}"#));
@@ -407,7 +404,6 @@ mod tests {
             assert!(matches!(&error, EngineError::Gradient(name) if name == "bn.bias"), "{error}");
             assert_eq!(values(&params), before);
         }
->>>>>>> dd31706 (A step that went wrong is saved and replayed; runs are verified; hanging loaders, full disks and lack of memory end with what to do)
     }
 
     #[test]
