@@ -36,11 +36,11 @@ fn ctrl_c_saves_and_resume_ends_bit_equal() {
     // In the middle of an epoch, and once more in the next one.
     let run = dir.path().join("parts");
     let args = train_args(&config, &[&set[..], &["--work-dir", "parts", "--resume"]].concat());
-    for text in ["Epoch(train) [1][2/6]", "Epoch(train) [2][4/6]"] {
+    for (text, signal) in [("Epoch(train) [1][2/6]", "-INT"), ("Epoch(train) [2][4/6]", "-TERM")] {
         let mut child = command(dir.path(), &args).spawn().unwrap();
         wait_for(text, &run, &mut child);
         let pid = child.id().to_string();
-        assert!(std::process::Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+        assert!(std::process::Command::new("kill").args([signal, &pid]).status().unwrap().success());
         assert_eq!(child.wait().unwrap().code(), Some(130), "interrupted at {text}");
     }
     let ran = ok(dir.path(), &args);
@@ -197,4 +197,12 @@ fn a_run_by_steps_validates_saves_and_resumes() {
     ok(dir.path(), &train_args(&config, &[&set[..], &["--work-dir", "part", "--resume", &from]].concat()));
     same_tensors(&whole.join("iter_14.safetensors"), &dir.path().join("part/iter_14.safetensors"));
     assert_eq!(scalars(&whole), scalars(&dir.path().join("part")));
+
+    // A sampler without an end goes on at the very place, too.
+    let endless = [&set[..], &["--set", "train_dataloader.sampler.type=\"InfiniteSampler\""]].concat();
+    ok(dir.path(), &train_args(&config, &[&endless[..], &["--work-dir", "endless"]].concat()));
+    let from = dir.path().join("endless/iter_8.safetensors").display().to_string();
+    ok(dir.path(), &train_args(&config, &[&endless[..], &["--work-dir", "on", "--resume", &from]].concat()));
+    let end = "iter_14.safetensors";
+    same_tensors(&dir.path().join("endless").join(end), &dir.path().join("on").join(end));
 }

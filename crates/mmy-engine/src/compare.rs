@@ -225,8 +225,9 @@ type = "LoggerHook"
     #[test]
     fn where_it_lies_and_what_it_shows_may() {
         let harmless = [("\"a\"", "\"b\""), ("num_workers = 1", "num_workers = 8"), ("here/", "there/")];
-        assert_eq!(differences(&harmless), [String::new(); 0]);
-        assert_eq!(differences(&[("max_epochs = 3", "max_epochs = 3\nval_interval = 2")]), [String::new(); 0]);
+        for change in [&harmless[..], &[("max_epochs = 3", "max_epochs = 3\nval_interval = 2")]] {
+            assert!(differences(change).is_empty(), "{change:?}");
+        }
     }
 
     #[test]

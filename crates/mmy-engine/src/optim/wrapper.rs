@@ -12,8 +12,6 @@ use super::{
     ClipGrad, GroupArgs, LossScale, OptimConstructor, OptimConstructorKind, Optimizer, OptimizerKind, ParamGroup,
     Paramwise, Precision, amp, clip::Clip, constructor::ByMultiples, restored,
 };
-use super::{GroupArgs, OptimConstructorKind, Optimizer, OptimizerKind, ParamGroup, Precision, amp};
-use crate::error::Result;
 use crate::error::{EngineError, Result};
 
 /// The kind of optimiser wrappers.
