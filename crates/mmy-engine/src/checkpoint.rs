@@ -58,6 +58,7 @@ pub struct Manifest {
     #[serde(default)]
     pub parts: BTreeMap<String, String>,
     /// Metrics of the model, where they are known.
+    #[serde(with = "crate::number::named")]
     pub metrics: Vec<(String, f64)>,
     /// Whether a run can go on from it.
     pub resumable: bool,

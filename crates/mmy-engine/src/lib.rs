@@ -16,6 +16,7 @@ mod interrupt;
 pub mod loops;
 mod messages;
 mod model;
+mod number;
 pub mod optim;
 mod priority;
 mod progress;

@@ -18,6 +18,7 @@ pub struct MessageHub {
 #[serde(deny_unknown_fields)]
 struct History {
     name: String,
+    #[serde(with = "crate::number::queue")]
     values: VecDeque<f64>,
 }
 

@@ -44,6 +44,7 @@ pub struct Step {
     /// Steps that were over then, in all of the run.
     pub step: usize,
     /// The loss and its parts.
+    #[serde(with = "crate::number::named")]
     pub losses: Vec<(String, f64)>,
     /// Name and hash of each of the model's tensors after it; only at some steps.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
