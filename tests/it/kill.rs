@@ -46,6 +46,10 @@ const SETTINGS: [&str; 10] = [
     "max_keep_ckpts=2",
 ];
 
+fn refs(words: &[String]) -> Vec<&str> {
+    words.iter().map(String::as_str).collect()
+}
+
 /// Kills the process; whether it still ran.
 fn kill(child: &mut Child) -> bool {
     let ran = child.try_wait().unwrap().is_none();
@@ -84,7 +88,6 @@ fn a_run_that_is_killed_anywhere_ends_with_the_same_bytes() {
         let place = ["--set", threads, place[0], place[1], "--resume"];
         train_args(&config, &[&SETTINGS[..], &place].concat()).into_iter().map(str::to_owned).collect::<Vec<_>>()
     };
-    let refs = |it: &[String]| it.iter().map(String::as_str).collect::<Vec<_>>().into_boxed_slice();
 
     let start = Instant::now();
     ok(dir.path(), &refs(&args(["--work-dir", "whole"], "train_num_workers=1")));

@@ -25,7 +25,7 @@ fn the_first_steps_are_the_same_again_until_something_is_touched() {
     assert_eq!(lines.len(), 14, "the start, the initial state, twelve steps");
     let changed = lines[5].replacen("[\"loss_cls\",0.", "[\"loss_cls\",1.", 1);
     assert_ne!(changed, lines[5]);
-    fs::write(&path, [&lines[..5], &[&changed], &lines[6..]].concat().join("\n")).unwrap();
+    fs::write(&path, [&lines[..5], &[changed.as_str()], &lines[6..]].concat().join("\n")).unwrap();
     let ran = mmy(dir.path(), &["verify", "run"]);
     assert_eq!(ran.status, Some(1), "{}", ran.err);
     assert!(ran.err.contains("it differs from step 4 on: `loss_cls`, which was 1."), "{}", ran.err);
