@@ -1,6 +1,6 @@
 //! Why a part could not be built, and which key of its config is at fault.
 
-/// A part that does not fit: the message, the key at fault, and what to do.
+/// A part that does not fit: the message, the key at fault, and what to do; and what else does not fit.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error("{}{message}", if path.is_empty() { String::new() } else { format!("{}: ", path.join(".")) })]
 pub struct BuildError {
@@ -10,18 +10,39 @@ pub struct BuildError {
     pub message: String,
     /// What to do about it.
     pub help: Option<String>,
+    /// What a part found wrong besides, for a report that shows all of it.
+    pub others: Vec<BuildError>,
+    /// Whether `path` begins at the root of the config, so that nobody further out puts anything in front of it.
+    placed: bool,
 }
 
 impl BuildError {
     /// An error of the part as a whole.
     pub fn new(message: impl Into<String>) -> Self {
-        BuildError { path: Vec::new(), message: message.into(), help: None }
+        BuildError { path: Vec::new(), message: message.into(), help: None, others: Vec::new(), placed: false }
     }
 
-    /// Puts `key` (dots separate nested keys) in front of the path.
+    /// Several errors as one, the first in front; none if there are none.
+    pub fn join(errors: impl IntoIterator<Item = BuildError>) -> Option<Self> {
+        let mut errors = errors.into_iter();
+        let mut first = errors.next()?;
+        first.others.extend(errors);
+        Some(first)
+    }
+
+    /// This error and [`BuildError::others`], each on its own.
+    pub fn each(mut self) -> Vec<BuildError> {
+        let others = std::mem::take(&mut self.others);
+        std::iter::once(self).chain(others.into_iter().flat_map(BuildError::each)).collect()
+    }
+
+    /// Puts `key` (dots separate nested keys) in front of the paths that do not begin at the root already.
     #[must_use]
     pub fn at(mut self, key: &str) -> Self {
-        self.path.splice(0..0, key.split('.').filter(|it| !it.is_empty()).map(str::to_owned));
+        if !self.placed {
+            self.path.splice(0..0, key.split('.').filter(|it| !it.is_empty()).map(str::to_owned));
+        }
+        self.others = self.others.into_iter().map(|it| it.at(key)).collect();
         self
     }
 
@@ -30,5 +51,28 @@ impl BuildError {
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
+    }
+
+    /// As [`BuildError::at`] with the path of a slot, which begins at the root unless it is empty.
+    pub(crate) fn at_slot(self, path: &str) -> Self {
+        let placed = !path.is_empty();
+        let mut error = self.at(path);
+        error.placed |= placed;
+        error.others.iter_mut().for_each(|it| it.placed |= placed);
+        error
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_innermost_slot_places_an_error_and_all_that_came_with_it() {
+        let inner = BuildError::new("too wide").at("c2").at_slot("model.head.0.3");
+        let error = BuildError::join([inner, BuildError::new("no such map").at("head.1.0")]).unwrap();
+        let error = error.at("head").at_slot("model");
+        let paths: Vec<_> = error.each().into_iter().map(|it| it.path.join(".")).collect();
+        assert_eq!(paths, ["model.head.0.3.c2", "model.head.head.1.0"]);
     }
 }

@@ -36,14 +36,18 @@
 //! A config holds a part in a [`Slot`], which reads the `type` key, finds the [`Entry`] of that name and hands the
 //! remaining keys to the part's own `Config`.
 
+mod call;
 mod entry;
 mod error;
 mod slot;
+mod warnings;
 
+pub use call::{Arguments, Call};
 pub use entry::{Clash, Entry, check, entries, find, kinds, names};
 pub use error::BuildError;
 pub use mmy_config::{PATH_KEY, SLOT_STRUCT};
 pub use slot::Slot;
+pub use warnings::{warn, with_warnings};
 
 #[doc(hidden)]
 pub use inventory;

@@ -5,7 +5,7 @@ use std::{fmt, marker::PhantomData, sync::Arc};
 use mmy_config::{PATH_KEY, SLOT_STRUCT};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
-use crate::{Build, BuildError, Entry, Kind, entry, names};
+use crate::{Build, BuildError, Entry, Kind, entry, names, warnings::Place};
 
 /// A place in a config that holds any registered part of kind `K`, chosen by its `type` key.
 pub struct Slot<K: Kind> {
@@ -36,11 +36,27 @@ impl<K: Kind> Slot<K> {
     /// # Errors
     /// As [`Build::build`], with the slot's own path in front.
     pub fn build(&self, args: K::Args<'_>) -> Result<K::Output, BuildError> {
-        self.config.build(args).map_err(|error| {
-            // A slot inside a part has put its whole path there already.
-            let prefix: Vec<_> = self.path.split('.').filter(|it| !it.is_empty()).map(str::to_owned).collect();
-            if error.path.starts_with(&prefix) { error } else { error.at(&self.path) }
-        })
+        let _place = Place::enter(&self.path);
+        self.config.build(args).map_err(|error| error.at_slot(&self.path))
+    }
+}
+
+impl<K: Kind> Slot<K> {
+    /// Reads the config of the part that `entry` is.
+    pub(crate) fn parse<'de, D: Deserializer<'de>>(
+        entry: &'static Entry,
+        path: Arc<str>,
+        keys: D,
+    ) -> Result<Self, D::Error> {
+        let mut keys = <dyn erased_serde::Deserializer<'_>>::erase(keys);
+        let entry::Parsed { config, values } = (entry.parse)(&mut keys).map_err(de::Error::custom)?;
+        let config = *config.downcast::<Arc<dyn Build<K>>>().expect("an entry of kind K parses to a Build<K>");
+        Ok(Slot { entry, path, config, values })
+    }
+
+    /// The part's keys and their values, without its name.
+    pub fn values(&self) -> &dyn erased_serde::Serialize {
+        erased(&*self.values)
     }
 }
 
@@ -112,13 +128,11 @@ impl<'de, K: Kind> de::Visitor<'de> for SlotVisitor<K> {
             return Err(de::Error::missing_field("type"));
         }
         let entry = map.next_value_seed(Name(K::NAME))?;
-        let mut rest = <dyn erased_serde::Deserializer<'_>>::erase(de::value::MapAccessDeserializer::new(map));
-        let entry::Parsed { config, values } = (entry.parse)(&mut rest).map_err(de::Error::custom)?;
-        let config = *config.downcast::<Arc<dyn Build<K>>>().expect("an entry of kind K parses to a Build<K>");
-        Ok(Slot { entry, path, config, values })
+        Slot::parse(entry, path, de::value::MapAccessDeserializer::new(map))
     }
 }
 
+/// Reads the name of a part of that kind.
 struct Name(&'static str);
 
 impl<'de> de::DeserializeSeed<'de> for Name {

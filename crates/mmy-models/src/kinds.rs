@@ -3,15 +3,18 @@
 //! A detector is built from the picture's side: the backbone says which maps it gives ([`FeatureInfo`]), the neck is
 //! handed that and says the same of its own, the head is handed the neck's.
 
+mod block;
+
 use std::fmt::Debug;
 
+pub use block::{Block, BlockArgs, BuiltBlock, Layer, ListSettings, MapLayer};
 use mmy_nn::Scope;
 use mmy_registry::{BuildError, Kind, Slot};
 use mmy_structures::{Batch, Detections, ImageMeta, Targets};
 use serde::{Deserialize, de::value::MapDeserializer};
 use tch::Tensor;
 
-use crate::heads::TestCfg;
+use crate::{heads::TestCfg, layer_list::LineInfo};
 
 /// One feature map: how many channels it has and how many pixels of the input one cell is wide.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -242,6 +245,10 @@ pub trait DetectorModel: Debug + Send {
     /// # Errors
     /// When `inputs` has another shape or kind, or sizes that are no multiples of [`DetectorModel::size_divisor`].
     fn forward(&self, inputs: &Tensor, train: bool) -> Result<Maps, ModelError>;
+    /// The lines of the layer list that the model is made of; none, if it is made of parts.
+    fn lines(&self) -> &[LineInfo] {
+        &[]
+    }
 }
 
 /// Every part's maps, finest level first.

@@ -30,10 +30,12 @@
 pub mod assigners;
 pub mod backbones;
 pub mod bbox_coders;
+pub mod blocks;
 pub mod data_preprocessors;
 pub mod detectors;
 pub mod heads;
 pub mod kinds;
+pub mod layer_list;
 pub mod layers;
 pub mod losses;
 pub mod necks;

@@ -62,6 +62,10 @@ pub fn value(name: &str, shape: &[i64], gain: f64) -> Tensor {
 pub fn fill(store: &ParamStore, gain: f64, prefix: &str) {
     tch::no_grad(|| {
         for entry in store.entries() {
+            // The anchors of a layer list's detecting line are not weights; the goldens leave them as they are built.
+            if entry.name.rsplit('.').next() == Some("anchors") {
+                continue;
+            }
             let mut tensor = entry.tensor.shallow_clone();
             tensor.copy_(&value(&format!("{prefix}{}", entry.name), &tensor.size(), gain));
         }

@@ -1,3 +1,5 @@
 //! Whole models.
 
+pub mod layer_list_detector;
+mod one_stage;
 pub mod yolo_detector;

@@ -1,6 +1,7 @@
 //! Heads: layers that predict, losses that teach them, boxes that come out.
 
 mod gather;
+pub(crate) mod level_convs;
 mod predict;
 pub mod yolov5_head;
 pub mod yolov5_head_module;

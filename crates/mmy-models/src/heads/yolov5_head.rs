@@ -52,15 +52,16 @@ fn default_prior_generator() -> Slot<PriorGenerator> {
     default_slot("YOLOAnchorGenerator")
 }
 
-fn default_bbox_coder() -> Slot<BBoxCoder> {
+/// YOLOv5's own.
+pub(crate) fn default_bbox_coder() -> Slot<BBoxCoder> {
     default_slot("YOLOv5BBoxCoder")
 }
 
-fn default_prior_match_thr() -> f32 {
+pub(crate) fn default_prior_match_thr() -> f32 {
     4.0
 }
 
-fn default_near_neighbor_thr() -> f32 {
+pub(crate) fn default_near_neighbor_thr() -> f32 {
     0.5
 }
 
@@ -70,8 +71,6 @@ fn default_obj_level_weights() -> Vec<f64> {
 
 impl Build<BBoxHead> for Config {
     fn build(&self, HeadArgs { scope, features, test_cfg }: HeadArgs<'_>) -> Result<Box<dyn DenseHead>, BuildError> {
-        in_range("prior_match_thr", self.prior_match_thr, 1.0..=1000.0)?;
-        in_range("near_neighbor_thr", self.near_neighbor_thr, 0.0..=0.5)?;
         let priors = self.prior_generator.build(())?;
         let module = self.head_module.build(HeadModuleArgs { scope: &(scope / "head_module"), features })?;
 
@@ -92,18 +91,52 @@ impl Build<BBoxHead> for Config {
                 format!("give {per_cell} sizes for each level, or set the head module's num_base_priors = {count}"),
             );
         }
-        if self.obj_level_weights.len() != features.len() {
-            return error(
-                "obj_level_weights",
-                format!("{} weights for {} levels", self.obj_level_weights.len(), features.len()),
-                "give one weight for each level, finest first".to_owned(),
-            );
+        let lessons = Lessons {
+            bbox_coder: &self.bbox_coder,
+            loss_cls: &self.loss_cls,
+            loss_bbox: &self.loss_bbox,
+            loss_obj: &self.loss_obj,
+            prior_match_thr: self.prior_match_thr,
+            near_neighbor_thr: self.near_neighbor_thr,
+            obj_level_weights: &self.obj_level_weights,
+        };
+        lessons.head(module, priors, test_cfg)
+    }
+}
+
+/// How the predictions of a head are taught and read.
+#[derive(Debug)]
+pub(crate) struct Lessons<'a> {
+    pub(crate) bbox_coder: &'a Slot<BBoxCoder>,
+    pub(crate) loss_cls: &'a Slot<Loss>,
+    pub(crate) loss_bbox: &'a Slot<BoxLoss>,
+    pub(crate) loss_obj: &'a Slot<Loss>,
+    pub(crate) prior_match_thr: f32,
+    pub(crate) near_neighbor_thr: f32,
+    pub(crate) obj_level_weights: &'a [f64],
+}
+
+impl Lessons<'_> {
+    /// A head over layers and anchors that fit each other.
+    pub(crate) fn head(
+        &self,
+        module: Box<dyn Predictor>,
+        priors: Box<dyn Priors>,
+        test_cfg: &TestCfg,
+    ) -> Result<Box<dyn DenseHead>, BuildError> {
+        in_range("prior_match_thr", self.prior_match_thr, 1.0..=1000.0)?;
+        in_range("near_neighbor_thr", self.near_neighbor_thr, 0.0..=0.5)?;
+        let (sizes, strides) = (priors.base_sizes(), priors.strides());
+        if self.obj_level_weights.len() != strides.len() {
+            let message = format!("{} weights for {} levels", self.obj_level_weights.len(), strides.len());
+            let help = "give one weight for each level, finest first";
+            return Err(BuildError::new(message).at("obj_level_weights").help(help));
         }
         let in_cells = |(sizes, &stride): (&Vec<(f32, f32)>, &i64)| {
             sizes.iter().map(|(w, h)| (w / stride as f32, h / stride as f32)).collect()
         };
         Ok(Box::new(Yolov5Head {
-            anchors: sizes.iter().zip(priors.strides()).map(in_cells).collect(),
+            anchors: sizes.iter().zip(strides).map(in_cells).collect(),
             module,
             priors,
             coder: self.bbox_coder.build(())?,
@@ -111,7 +144,7 @@ impl Build<BBoxHead> for Config {
             loss_bbox: self.loss_bbox.build(())?,
             loss_obj: self.loss_obj.build(())?,
             assigner: SideRatioAssigner { match_thr: self.prior_match_thr, neighbor_thr: self.near_neighbor_thr },
-            obj_level_weights: self.obj_level_weights.clone(),
+            obj_level_weights: self.obj_level_weights.to_vec(),
             test_cfg: test_cfg.clone(),
         }))
     }

@@ -1,19 +1,18 @@
 //! The layers of YOLOv5's head.
 
-use mmy_nn::layers::{Conv, Conv2d};
 use mmy_registry::{Build, BuildError, register};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tch::Tensor;
 
 use crate::{
+    heads::level_convs::LevelConvs,
     kinds::{HeadModule, HeadModuleArgs, Predictor, in_range},
     scaling::{check_factors, check_in_channels},
 };
 
 register!(HeadModule, "YOLOv5HeadModule", Config);
 
-/// YOLOv5's head: one 1×1 convolution for each level. Its biases start where eight objects in a picture of 640 pixels,
+/// YOLOv5's head: one convolution of 1×1 for each level. Its biases start where eight objects in a picture of 640 pixels,
 /// each of any class with probability 0.6 in all, would be a fair guess.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -66,57 +65,8 @@ impl Build<HeadModule> for Config {
                 self.featmap_strides
             );
         }
-        let outputs = self.num_base_priors * (5 + self.num_classes);
-        let convs_pred: Vec<_> = (0..)
-            .zip(features)
-            .map(|(i, it)| {
-                let scope = scope / "convs_pred" / i;
-                Conv2d::new(&scope, it.channels, outputs, Conv::new(1, 1).with_bias())
-            })
-            .collect();
-        if !scope.store().is_dry() {
-            for (conv, &stride) in convs_pred.iter().zip(&self.featmap_strides) {
-                self.start_biases(conv, stride);
-            }
-        }
-        Ok(Box::new(Yolov5HeadModule { config: self.clone(), convs_pred }))
-    }
-}
-
-impl Config {
-    /// Adds the logits of the first guess to objectness and classes.
-    fn start_biases(&self, conv: &Conv2d, stride: i64) {
-        let Some(bias) = conv.bias() else { return };
-        let cells = 640.0 / stride as f64;
-        tch::no_grad(|| {
-            let bias = bias.view([self.num_base_priors, -1]);
-            let _ = bias.select(1, 4).g_add_scalar_((8.0 / (cells * cells)).ln());
-            let _ = bias.slice(1, 5, None, 1).g_add_scalar_((0.6 / (self.num_classes as f64 - 0.999_999)).ln());
-        });
-    }
-}
-
-#[derive(Debug)]
-struct Yolov5HeadModule {
-    config: Config,
-    convs_pred: Vec<Conv2d>,
-}
-
-impl Predictor for Yolov5HeadModule {
-    fn num_classes(&self) -> usize {
-        self.config.num_classes as usize
-    }
-
-    fn num_base_priors(&self) -> usize {
-        self.config.num_base_priors as usize
-    }
-
-    fn featmap_strides(&self) -> &[i64] {
-        &self.config.featmap_strides
-    }
-
-    fn forward(&self, features: &[Tensor], _train: bool) -> Vec<Tensor> {
-        self.convs_pred.iter().zip(features).map(|(conv, x)| conv.forward(x)).collect()
+        let (scope, strides) = (scope / "convs_pred", &self.featmap_strides);
+        Ok(Box::new(LevelConvs::new(&scope, features, strides, self.num_classes, self.num_base_priors)))
     }
 }
 

@@ -2,19 +2,51 @@
 
 use mmy_nn::{
     Scope,
-    layers::{Activation, Conv, ConvModule, Norm, add_into},
+    layers::{Activation, Conv, ConvModule, Norm},
 };
-use mmy_torch::autograd::is_grad_enabled;
 use tch::Tensor;
 
+use crate::layers::Bottleneck;
+
 /// Half of the channels go through bottlenecks, half go past them: `main_conv`, `short_conv`, `final_conv`,
-/// `blocks.J.conv1`, `blocks.J.conv2`.
+/// `blocks.J.conv1`, `blocks.J.conv2`, as MMDetection names them.
 #[derive(Debug)]
 pub struct CSPLayer {
-    main_conv: ConvModule,
-    short_conv: ConvModule,
-    final_conv: ConvModule,
+    outer: CspConvs,
     blocks: Vec<Bottleneck>,
+}
+
+/// The three convolutions of 1×1 around what a cross-stage partial layer holds.
+#[derive(Debug)]
+pub struct CspConvs {
+    main: ConvModule,
+    short: ConvModule,
+    last: ConvModule,
+}
+
+impl CspConvs {
+    /// From `in_channels` to twice `mid` channels and to `out_channels`; the convolutions are called `names`.
+    pub fn new(
+        scope: &Scope,
+        names: [&str; 3],
+        (in_channels, mid, out_channels): (i64, i64, i64),
+        norm: Norm,
+        act: Activation,
+    ) -> Self {
+        let point = |name, from, to| ConvModule::new(&(scope / name), from, to, Conv::new(1, 1), norm, act);
+        CspConvs {
+            main: point(names[0], in_channels, mid),
+            short: point(names[1], in_channels, mid),
+            last: point(names[2], 2 * mid, out_channels),
+        }
+    }
+
+    /// (B, in, H, W) to (B, out, H, W), one half through `inner`.
+    pub fn forward(&self, x: &Tensor, train: bool, inner: impl FnOnce(Tensor) -> Tensor) -> Tensor {
+        let short = self.short.forward(x, train);
+        let main = inner(self.main.forward(x, train));
+        self.last.forward(&Tensor::cat(&[main, short], 1), train)
+    }
 }
 
 impl CSPLayer {
@@ -28,47 +60,23 @@ impl CSPLayer {
         act: Activation,
     ) -> Self {
         let mid = out_channels / 2;
-        let point = |name, from, to| ConvModule::new(&(scope / name), from, to, Conv::new(1, 1), norm, act);
+        let names = ["main_conv", "short_conv", "final_conv"];
+        let block = |j| {
+            let scope = scope / "blocks" / j;
+            Bottleneck {
+                first: ConvModule::new(&(&scope / "conv1"), mid, mid, Conv::new(1, 1), norm, act),
+                second: ConvModule::new(&(&scope / "conv2"), mid, mid, Conv::new(3, 1), norm, act),
+                add: add_identity,
+            }
+        };
         CSPLayer {
-            main_conv: point("main_conv", in_channels, mid),
-            short_conv: point("short_conv", in_channels, mid),
-            final_conv: point("final_conv", 2 * mid, out_channels),
-            blocks: (0..blocks)
-                .map(|j| {
-                    let scope = scope / "blocks" / j;
-                    Bottleneck {
-                        conv1: ConvModule::new(&(&scope / "conv1"), mid, mid, Conv::new(1, 1), norm, act),
-                        conv2: ConvModule::new(&(&scope / "conv2"), mid, mid, Conv::new(3, 1), norm, act),
-                        add_identity,
-                    }
-                })
-                .collect(),
+            outer: CspConvs::new(scope, names, (in_channels, mid, out_channels), norm, act),
+            blocks: (0..blocks).map(block).collect(),
         }
     }
 
     /// (B, in, H, W) to (B, out, H, W).
     pub fn forward(&self, x: &Tensor, train: bool) -> Tensor {
-        let short = self.short_conv.forward(x, train);
-        let main = self.blocks.iter().fold(self.main_conv.forward(x, train), |x, it| it.forward(x, train));
-        self.final_conv.forward(&Tensor::cat(&[main, short], 1), train)
-    }
-}
-
-#[derive(Debug)]
-struct Bottleneck {
-    conv1: ConvModule,
-    conv2: ConvModule,
-    add_identity: bool,
-}
-
-impl Bottleneck {
-    fn forward(&self, x: Tensor, train: bool) -> Tensor {
-        let y = self.conv2.forward(&self.conv1.forward(&x, train), train);
-        match self.add_identity {
-            // An activation's gradient may need its result, which must then stay as it is.
-            true if is_grad_enabled() => x + y,
-            true => add_into(y, &x),
-            false => y,
-        }
+        self.outer.forward(x, train, |x| self.blocks.iter().fold(x, |x, it| it.forward(&x, train)))
     }
 }

@@ -1,7 +1,9 @@
 //! Blocks that several parts are made of.
 
+mod bottleneck;
 mod csp_layer;
 mod sppf;
 
-pub use csp_layer::CSPLayer;
+pub use bottleneck::Bottleneck;
+pub use csp_layer::{CSPLayer, CspConvs};
 pub use sppf::SPPFBottleneck;

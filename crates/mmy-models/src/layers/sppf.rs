@@ -6,7 +6,8 @@ use mmy_nn::{
 };
 use tch::Tensor;
 
-/// Three maximum poolings one after the other, which see 5, 9 and 13 cells, beside the input: `conv1`, `conv2`.
+/// Three maximum poolings one after the other, which see 5, 9 and 13 cells with a kernel of 5, beside the input: `conv1`,
+/// `conv2`, as MMYOLO names them.
 #[derive(Debug)]
 pub struct SPPFBottleneck {
     conv1: ConvModule,
@@ -17,11 +18,23 @@ pub struct SPPFBottleneck {
 impl SPPFBottleneck {
     /// From `in_channels` to `out_channels`; half of the former are pooled.
     pub fn new(scope: &Scope, in_channels: i64, out_channels: i64, norm: Norm, act: Activation) -> Self {
+        SPPFBottleneck::named(scope, ["conv1", "conv2"], (in_channels, out_channels), 5, norm, act)
+    }
+
+    /// With these names and an odd kernel.
+    pub fn named(
+        scope: &Scope,
+        names: [&str; 2],
+        (in_channels, out_channels): (i64, i64),
+        kernel: i64,
+        norm: Norm,
+        act: Activation,
+    ) -> Self {
         let mid = in_channels / 2;
         SPPFBottleneck {
-            conv1: ConvModule::new(&(scope / "conv1"), in_channels, mid, Conv::new(1, 1), norm, act),
-            conv2: ConvModule::new(&(scope / "conv2"), 4 * mid, out_channels, Conv::new(1, 1), norm, act),
-            pool: MaxPool2d::new(&(scope / "poolings"), 5, 1, 2),
+            conv1: ConvModule::new(&(scope / names[0]), in_channels, mid, Conv::new(1, 1), norm, act),
+            conv2: ConvModule::new(&(scope / names[1]), 4 * mid, out_channels, Conv::new(1, 1), norm, act),
+            pool: MaxPool2d::new(&(scope / "poolings"), kernel, 1, kernel / 2),
         }
     }
 

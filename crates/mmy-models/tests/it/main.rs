@@ -1,8 +1,10 @@
 //! Models held against the original implementations' numbers, and against the registry's own promises.
 
+mod blocks;
 mod detectors;
 mod features;
 mod head;
+mod layer_lists;
 mod registry;
 mod support;
 mod tables;
