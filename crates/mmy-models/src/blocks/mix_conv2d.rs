@@ -14,7 +14,7 @@ use crate::{
 register!(Block, "MixConv2d", Config);
 
 /// Grouped convolutions of several kernel sizes, each of which gives its share of the channels, normalised together. In
-/// order: channels, kernels, stride, whether shares are equal in channels, activation.
+/// order: channels, kernels, stride, whether shares are equal in channels, activation, whether the input is added.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
@@ -32,6 +32,9 @@ pub struct Config {
     /// The activation: `true` for the list's own, `false` for none, or a table such as `{ type = "ReLU" }`.
     #[serde(default)]
     pub act: Act,
+    /// Whether the input is added, as the versions of 2020 had it; sizes and channels then have to stay.
+    #[serde(default)]
+    pub add: bool,
 }
 
 fn kernels() -> Vec<i64> {
@@ -62,6 +65,10 @@ impl Build<Block> for Config {
             let message = format!("{channels} channels cannot be shared by {} kernels", self.k.len());
             return Err(BuildError::new(message).at("k"));
         }
+        if self.add && (input.channels != channels || self.s != 1) {
+            let message = format!("{} channels cannot be added to {channels} at stride {}", input.channels, self.s);
+            return Err(BuildError::new(message).at("add").help("set it to false"));
+        }
         let conv = |(i, (&k, &share)): (usize, (&i64, &i64))| {
             let conv = Conv::new(k, self.s).groups(gcd(input.channels, share));
             Conv2d::new(&(args.scope / "m" / i), input.channels, share, conv)
@@ -69,7 +76,10 @@ impl Build<Block> for Config {
         let m = self.k.iter().zip(&shares).enumerate().map(conv).collect();
         let bn = BatchNorm2d::new(&(args.scope / "bn"), channels, args.list.norm);
         let (act, path) = (self.act.or(args.list.act), format!("{}.act", args.scope.path()));
-        Ok(BuiltBlock::map(MixConv { m, bn, act, path }, FeatureInfo { channels, stride: input.stride * self.s }))
+        Ok(BuiltBlock::map(
+            MixConv { m, bn, act, path, add: self.add },
+            FeatureInfo { channels, stride: input.stride * self.s },
+        ))
     }
 }
 
@@ -91,11 +101,13 @@ struct MixConv {
     bn: BatchNorm2d,
     act: Activation,
     path: String,
+    add: bool,
 }
 
 impl MapLayer for MixConv {
     fn forward(&self, x: &Tensor, train: bool) -> Tensor {
         let maps: Vec<_> = self.m.iter().map(|it| it.forward(x)).collect();
-        self.act.forward(self.bn.forward(&Tensor::cat(&maps, 1), train), &self.path)
+        let y = self.act.forward(self.bn.forward(&Tensor::cat(&maps, 1), train), &self.path);
+        if self.add { x + y } else { y }
     }
 }

@@ -157,7 +157,10 @@ impl<'a> Builder<'a> {
             first,
             outputs,
         });
-        self.lines.push(Line { inputs, layers, first, done: Vec::new() });
+        // The detecting block runs as the head does, after the list.
+        if self.detect.is_none() {
+            self.lines.push(Line { inputs, layers, first, done: Vec::new() });
+        }
         Ok(())
     }
 

@@ -173,7 +173,7 @@ fn every_mistake_is_told_with_its_place() {
     let found = faults(json!([
         [-1, 1, "Conv", [64, 3, 2]],
         [-1, 1, "Conv", [64, 3, 2, 1, 3]],
-        [-1, 2, "Conv", {"c2": 64, "k": 0}],
+        [0, 2, "Conv", {"c2": 64, "k": 0}],
         [[-1, 9], 1, "Concat", [1]],
         [0, 1, "MaxPool2d", [2]],
         [[0, 4], 1, "Concat", [1]],
