@@ -73,7 +73,7 @@ impl Build<HeadModule> for Config {
 #[cfg(test)]
 mod tests {
     use mmy_nn::ParamStore;
-    use tch::Device;
+    use tch::{Device, Tensor};
 
     use super::*;
     use crate::kinds::FeatureInfo;
