@@ -5,6 +5,7 @@ mod configs;
 mod faults;
 mod forward;
 mod kill;
+mod layer_lists;
 mod resume;
 mod support;
 mod trace;

@@ -95,7 +95,7 @@ pub(crate) type Hidden = HashSet<(String, String)>;
 pub(crate) fn read<T: DeserializeOwned>(node: &Node, path: &str, hidden: &Hidden) -> Result<T, Box<Failure>> {
     let trace = Trace { hidden, first: RefCell::default() };
     let (parent, key) = path.rsplit_once('.').unwrap_or(("", path));
-    let place = Rc::new(Place { path: path.to_owned(), parent: parent.to_owned(), key: key.to_owned() });
+    let place = Rc::new(Place { path: path.to_owned(), parent: parent.to_owned(), key: key.to_owned(), tuple: None });
     T::deserialize(De { node, place: place.clone(), trace: &trace }).map_err(|error| {
         trace.note(node.loc(), &place, error);
         Box::new(trace.first.into_inner().expect("noted just now"))
@@ -108,11 +108,22 @@ struct Place {
     path: String,
     parent: String,
     key: String,
+    /// Parent and key of the outermost list around it whose elements have a meaning each. Without one of them the others
+    /// would slip into its place, so such a list is left out as a whole.
+    tuple: Option<(String, String)>,
 }
 
 impl Place {
     fn child(&self, key: &str) -> Rc<Place> {
-        Rc::new(Place { path: join(&self.path, key), parent: self.path.clone(), key: key.to_owned() })
+        let (path, parent) = (join(&self.path, key), self.path.clone());
+        Rc::new(Place { path, parent, key: key.to_owned(), tuple: self.tuple.clone() })
+    }
+
+    /// Itself, as a list whose elements have a meaning each.
+    fn as_tuple(&self) -> Rc<Place> {
+        let own = (self.parent.clone(), self.key.clone());
+        let tuple = Some(self.tuple.clone().unwrap_or(own));
+        Rc::new(Place { path: self.path.clone(), parent: self.parent.clone(), key: self.key.clone(), tuple })
     }
 }
 
@@ -128,6 +139,7 @@ impl Trace<'_> {
             loc: loc.cloned(),
             path: place.path.clone(),
             hide: match &error.0 {
+                _ if place.tuple.is_some() => place.tuple.clone().unwrap_or_default(),
                 Fault::UnknownKey { key, .. } => (place.path.clone(), key.clone()),
                 _ => (place.parent.clone(), place.key.clone()),
             },
@@ -214,6 +226,10 @@ impl<'de, 'n: 'de> Deserializer<'de> for De<'n> {
         visitor.visit_some(self)
     }
 
+    fn deserialize_tuple<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, Error> {
+        De { place: self.place.as_tuple(), ..self }.deserialize_any(visitor)
+    }
+
     fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Error> {
         visitor.visit_newtype_struct(self)
     }
@@ -242,7 +258,7 @@ impl<'de, 'n: 'de> Deserializer<'de> for De<'n> {
     }
 
     serde::forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq
         tuple_struct map identifier ignored_any
     }
 }

@@ -4,7 +4,11 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{replay::ReplayArgs, verify::VerifyArgs};
+use crate::commands::{
+    model::{graph::GraphArgs, import::ImportArgs},
+    replay::ReplayArgs,
+    verify::VerifyArgs,
+};
 
 /// Trains object detectors: backbones, necks, heads and pipelines put together by TOML configs.
 #[derive(Debug, Parser)]
@@ -159,7 +163,7 @@ pub enum RegistryCommand {
 
 #[derive(Debug, Subcommand)]
 pub enum ModelCommand {
-    /// Show a model's layers: output shape, parameters, multiply-adds
+    /// Show a model's layers: output shape, parameters, multiply-adds; of a layer list, its lines
     #[command(after_help = "\
 Examples:
   mmy model info configs/yolov5/yolov5_s.toml
@@ -173,10 +177,25 @@ Examples:
         /// Show the totals alone
         #[arg(long)]
         summary: bool,
+        /// Show every layer of a layer list too, not its lines
+        #[arg(long, conflicts_with = "summary")]
+        layers: bool,
         /// As JSON
         #[arg(long)]
         json: bool,
     },
+    /// Make a config of a model in YOLOv5's YAML format
+    #[command(after_help = "\
+Examples:
+  mmy model import yolov5s.yaml -o configs/my_yolov5s.toml
+  mmy model import yolov5.yaml --scale n --anchors '[[10, 13, 16, 30], [30, 61, 62, 45], [116, 90, 156, 198]]'")]
+    Import(ImportArgs),
+    /// Draw a model as an SVG picture
+    #[command(after_help = "\
+Examples:
+  mmy model graph configs/layer_list/yolov5s.toml -o yolov5s.svg
+  mmy model graph configs/starnet_s1_yolov5.toml --size 320 320 -o starnet.svg")]
+    Graph(GraphArgs),
     /// Run a model on given numbers, to hold it against another implementation
     ///
     /// Evaluation mode, float32. INPUT holds `input` (N×3×H×W, as the network sees it: no scaling, no channel swap);

@@ -1,5 +1,6 @@
 //! Pictures to feature maps.
 
+pub mod layer_list_backbone;
 pub mod starnet;
 pub mod starnet_sizes;
 pub mod yolov5_csp_darknet;

@@ -75,7 +75,7 @@ struct BottleneckCsp {
 impl MapLayer for BottleneckCsp {
     fn forward(&self, x: &Tensor, train: bool) -> Tensor {
         let main = self.cv3.forward(&self.m.forward(&self.cv1.forward(x, train), train));
-        let joined = self.bn.forward(&Tensor::cat(&[main, self.cv2.forward(x)], 1), train);
-        self.cv4.forward(&self.act.forward(joined, &self.path), train)
+        let joined = Tensor::cat(&[main, self.cv2.forward(x)], 1);
+        self.cv4.forward(&self.bn.forward_act(&joined, self.act, train, &self.path), train)
     }
 }

@@ -60,8 +60,8 @@ impl MapLayer for CoordinateAttention {
         let (height, width) = (x.size()[2], x.size()[3]);
         let rows = x.mean_dim(3, true, None::<Kind>);
         let columns = x.mean_dim(2, true, None::<Kind>).transpose(2, 3);
-        let both = self.bn1.forward(&self.conv1.forward(&Tensor::cat(&[rows, columns], 2)), train);
-        let both = Activation::Hardswish.forward(both, format_args!("{}.act", self.path));
+        let both = self.conv1.forward(&Tensor::cat(&[rows, columns], 2));
+        let both = self.bn1.forward_act(&both, Activation::Hardswish, train, format_args!("{}.act", self.path));
         let rows = self.conv_h.forward(&both.narrow(2, 0, height)).sigmoid();
         let columns = self.conv_w.forward(&both.narrow(2, height, width).transpose(2, 3)).sigmoid();
         x * columns * rows

@@ -107,7 +107,7 @@ struct MixConv {
 impl MapLayer for MixConv {
     fn forward(&self, x: &Tensor, train: bool) -> Tensor {
         let maps: Vec<_> = self.m.iter().map(|it| it.forward(x)).collect();
-        let y = self.act.forward(self.bn.forward(&Tensor::cat(&maps, 1), train), &self.path);
+        let y = self.bn.forward_act(&Tensor::cat(&maps, 1), self.act, train, &self.path);
         if self.add { x + y } else { y }
     }
 }

@@ -1,5 +1,6 @@
 //! Modules of layer lists, one file each, with YOLOv5's names for parameters and arguments.
 
+pub mod acmix;
 mod args;
 pub mod bottleneck;
 pub mod bottleneck_csp;
@@ -7,10 +8,12 @@ pub mod c2f;
 pub mod c3;
 pub mod c3_ghost;
 pub mod c3_spp;
+pub mod c3x;
 pub mod ca;
 pub mod concat;
 pub mod contract;
 pub mod conv;
+pub mod cross_conv;
 pub mod detect;
 pub mod dw_conv;
 pub mod expand;

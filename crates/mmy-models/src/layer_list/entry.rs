@@ -136,7 +136,7 @@ impl Serialize for LayerEntry {
 
 impl<'de> Deserialize<'de> for LayerEntry {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_seq(EntryVisitor)
+        deserializer.deserialize_tuple(4, EntryVisitor)
     }
 }
 

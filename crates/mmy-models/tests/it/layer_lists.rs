@@ -258,3 +258,26 @@ fn backbones_and_necks_are_lines_too() {
     let error = slot::<Detector>(empty).build(&ParamStore::dry().root()).unwrap_err().to_string();
     assert!(error.contains("map 0 is one that the backbone leaves empty"), "{error}");
 }
+
+#[test]
+fn relatives_have_the_sizes_of_the_originals() {
+    let params = |config: Value| {
+        let store = ParamStore::dry();
+        let built = slot::<Detector>(config).build(&store.root());
+        built.unwrap_or_else(|it| panic!("{:#?}", it.each()));
+        store.num_params()
+    };
+    // yolov5 7.0.14 counts these: yolov5s-ghost, yolov5-bifpn.
+    let mut ghost = yolov5_list(0.33, 0.5, 80);
+    for line in ghost["backbone"].as_array_mut().unwrap().iter_mut().skip(1) {
+        line[2] = match line[2].as_str().unwrap() {
+            "Conv" => json!("GhostConv"),
+            "C3" => json!("C3Ghost"),
+            other => json!(other),
+        };
+    }
+    assert_eq!(params(ghost), 3_897_605);
+    let mut bifpn = yolov5_list(1.0, 1.0, 80);
+    bifpn["backbone"][19][0] = json!([-1, 14, 6]);
+    assert_eq!(params(bifpn), 46_825_853);
+}

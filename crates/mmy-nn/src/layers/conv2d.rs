@@ -5,7 +5,15 @@ use tch::{Kind, Tensor};
 
 use crate::{Init, Role, Scope, trace};
 
-/// Geometry of a [`Conv2d`]: square kernel, stride, padding, groups, bias.
+/// Which way a kernel lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lie {
+    Square,
+    Row,
+    Column,
+}
+
+/// Geometry of a [`Conv2d`]: kernel, stride, padding, groups, bias.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Conv {
     kernel: i64,
@@ -14,12 +22,23 @@ pub struct Conv {
     dilation: i64,
     groups: i64,
     bias: bool,
+    lie: Lie,
 }
 
 impl Conv {
     /// A kernel of `kernel` × `kernel`, padded by `kernel / 2`, without bias.
     pub fn new(kernel: i64, stride: i64) -> Self {
-        Conv { kernel, stride, padding: kernel / 2, dilation: 1, groups: 1, bias: false }
+        Conv { kernel, stride, padding: kernel / 2, dilation: 1, groups: 1, bias: false, lie: Lie::Square }
+    }
+
+    /// One row of `kernel` pixels, strided and padded along the row alone.
+    pub fn row(kernel: i64, stride: i64) -> Self {
+        Conv { lie: Lie::Row, ..Conv::new(kernel, stride) }
+    }
+
+    /// One column of `kernel` pixels, strided and padded along the column alone.
+    pub fn column(kernel: i64, stride: i64) -> Self {
+        Conv { lie: Lie::Column, ..Conv::new(kernel, stride) }
     }
 
     /// Zeros around the input, in pixels.
@@ -46,8 +65,20 @@ impl Conv {
         Conv { bias: true, ..self }
     }
 
-    fn out_size(&self, size: i64) -> i64 {
-        (size + 2 * self.padding - self.dilation * (self.kernel - 1) - 1).div_euclid(self.stride) + 1
+    /// A number for height and width: `along` where the kernel is long, `across` where it is one pixel wide.
+    fn sides(&self, along: i64, across: i64) -> [i64; 2] {
+        match self.lie {
+            Lie::Square => [along, along],
+            Lie::Row => [across, along],
+            Lie::Column => [along, across],
+        }
+    }
+
+    /// Height or width, whichever `axis` is, of what comes out of `size` pixels.
+    fn out_size(&self, axis: usize, size: i64) -> i64 {
+        let side = |along, across| self.sides(along, across)[axis];
+        let window = self.dilation * (side(self.kernel, 1) - 1) + 1;
+        (size + 2 * side(self.padding, 0) - window).div_euclid(side(self.stride, 1)) + 1
     }
 }
 
@@ -64,9 +95,10 @@ pub struct Conv2d {
 impl Conv2d {
     /// Makes the parameters at `scope`.
     pub fn new(scope: &Scope, in_channels: i64, out_channels: i64, conv: Conv) -> Self {
-        let shape = [out_channels, in_channels / conv.groups, conv.kernel, conv.kernel];
+        let [height, width] = conv.sides(conv.kernel, 1);
+        let shape = [out_channels, in_channels / conv.groups, height, width];
         let weight = scope.param("weight", &shape, Init::KaimingUniform, Role::Weight);
-        let fan_in = (shape[1] * conv.kernel * conv.kernel).max(1);
+        let fan_in = (shape[1] * height * width).max(1);
         let bias = conv.bias.then(|| {
             scope.param("bias", &[out_channels], Init::Uniform { bound: 1.0 / (fan_in as f64).sqrt() }, Role::Bias)
         });
@@ -95,20 +127,21 @@ impl Conv2d {
     /// The one place that decides how a convolution is computed.
     fn convolve(&self, x: &Tensor) -> Tensor {
         let Conv { stride, padding, dilation, groups, .. } = self.conv;
-        let depthwise = groups > 1 && self.weight.size()[..2] == [groups, 1];
+        let depthwise = self.conv.lie == Lie::Square && groups > 1 && self.weight.size()[..2] == [groups, 1];
         if depthwise && dilation == 1 && is_grad_enabled() {
             // libtorch's weight gradient of these is what a training step would wait for.
             if let Ok(y) = depthwise::conv2d(x, &self.weight, self.bias.as_ref(), stride, padding) {
                 return y;
             }
         }
-        x.conv2d(&self.weight, self.bias.as_ref(), [stride; 2], [padding; 2], [dilation; 2], groups)
+        let (stride, padding) = (self.conv.sides(stride, 1), self.conv.sides(padding, 0));
+        x.conv2d(&self.weight, self.bias.as_ref(), stride, padding, [dilation; 2], groups)
     }
 
     /// Zeros of the output's shape that take no memory.
     fn zeros(&self, x: &Tensor) -> Tensor {
         let size = x.size();
-        let shape = [size[0], self.weight.size()[0], self.conv.out_size(size[2]), self.conv.out_size(size[3])];
+        let shape = [size[0], self.weight.size()[0], self.conv.out_size(0, size[2]), self.conv.out_size(1, size[3])];
         Tensor::zeros([1], (Kind::Float, x.device())).expand(shape, false)
     }
 }
@@ -130,6 +163,8 @@ mod tests {
             Conv::new(7, 1).groups(4),
             Conv::new(3, 1).dilation(2),
             Conv::new(1, 3),
+            Conv::row(3, 2),
+            Conv::column(5, 1).groups(2),
         ]
         .into_iter()
         .enumerate()

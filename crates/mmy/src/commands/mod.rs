@@ -3,7 +3,7 @@
 mod bench;
 mod config;
 mod data;
-mod model;
+pub mod model;
 mod predict;
 mod registry;
 pub mod replay;

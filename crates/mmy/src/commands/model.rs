@@ -1,5 +1,10 @@
 //! `mmy model`.
 
+pub mod graph;
+pub mod import;
+mod list_table;
+mod picture;
+
 use std::{fmt::Write, path::Path};
 
 use mmy_engine::Model;
@@ -20,18 +25,27 @@ use crate::{
 
 pub fn run(command: ModelCommand) -> Outcome {
     match command {
-        ModelCommand::Info { config, size, summary, json } => {
+        ModelCommand::Info { config, size, summary, layers, json } => {
             let project = Project::load(&config)?;
             let size = project.input_size(size.as_deref())?;
-            info(&project, size, summary, json)
+            info(&project, size, Shown { summary, layers, json })
         }
+        ModelCommand::Import(args) => import::run(&args),
+        ModelCommand::Graph(args) => graph::run(&args),
         ModelCommand::Forward { config, weights, input, output } => {
             forward(&Project::load(&config)?, &weights, &input, &output)
         }
     }
 }
 
-fn info(project: &Project, (height, width): (i64, i64), summary: bool, as_json: bool) -> Outcome {
+/// What `mmy model info` shows.
+struct Shown {
+    summary: bool,
+    layers: bool,
+    json: bool,
+}
+
+fn info(project: &Project, (height, width): (i64, i64), shown: Shown) -> Outcome {
     // Nothing is allocated: the largest model is counted in no time.
     let params = ParamStore::dry();
     let net = project.config.model.build(&params.root()).map_err(|it| project.place_build(it))?;
@@ -39,27 +53,30 @@ fn info(project: &Project, (height, width): (i64, i64), summary: bool, as_json: 
     let (maps, rows) = trace::shapes(|| net.forward(&input, false));
     maps.map_err(Failure::user)?;
     let (total, macs) = (params.num_params(), rows.iter().map(|it| it.macs).sum::<u64>());
-    if as_json {
+    if shown.json {
         let layers: Vec<_> = rows
             .iter()
             .map(|it| {
                 json!({"module": it.module, "path": it.path, "output": it.output, "params": it.params, "macs": it.macs})
             })
             .collect();
-        let out = json!({"input": [1, 3, height, width], "layers": layers, "params": total, "macs": macs});
+        let out = json!({"input": [1, 3, height, width], "layers": layers, "params": total, "macs": macs,
+            "lines": list_table::json(net.lines(), &params)});
         return show_json(&out);
     }
-    let table = if summary { String::new() } else { table(&rows) };
-    let part = |name: &str| params.num_params_below(name);
-    show(&format!(
-        "{table}{}: {} parameters (backbone {}, neck {}, head {}), {:.4} GMACs at {height}×{width}\n",
-        project.name,
-        thousands(total),
-        thousands(part("backbone")),
-        thousands(part("neck")),
-        thousands(part("bbox_head")),
-        macs as f64 / 1e9
-    ))
+    let list = !net.lines().is_empty();
+    let table = match (shown.summary, list && !shown.layers) {
+        (true, _) => String::new(),
+        (false, true) => list_table::table(net.lines(), &params),
+        (false, false) => table(&rows),
+    };
+    let part = |name: &str| thousands(params.num_params_below(name));
+    let parts = match list {
+        true => String::new(),
+        false => format!(" (backbone {}, neck {}, head {})", part("backbone"), part("neck"), part("bbox_head")),
+    };
+    let (name, total, macs) = (&project.name, thousands(total), macs as f64 / 1e9);
+    show(&format!("{table}{name}: {total} parameters{parts}, {macs:.4} GMACs at {height}×{width}\n"))
 }
 
 fn table(rows: &[LayerRow]) -> String {
