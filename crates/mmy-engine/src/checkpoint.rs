@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use mmy_nn::file::{Contents, FileError, read_metadata, read_safetensors, write_safetensors};
+use mmy_nn::file::{Choice, Contents, FileError, read_metadata, read_weights, write_safetensors};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tch::Tensor;
@@ -167,12 +167,16 @@ impl Checkpoint {
         parts.into_iter().flat_map(|(prefix, rows)| rows.iter().map(move |(name, it)| (format!("{prefix}{name}"), it)))
     }
 
-    /// Reads a file that [`Checkpoint::write`] or any other writer of safetensors made.
+    /// Reads a file that [`Checkpoint::write`], any other writer of safetensors, or `torch.save` made.
     ///
     /// # Errors
     /// When the file is not there, torn, of a newer form, or not what was written.
     pub fn read(path: &Path) -> Result<Self, CheckpointError> {
-        let Contents { tensors, mut metadata } = read_safetensors(path)?;
+        let contents = read_weights(path, &Choice::default())?;
+        if let Some(remark) = contents.remark() {
+            tracing::info!("{}: {remark}", path.display());
+        }
+        let Contents { tensors, mut metadata, .. } = contents;
         let text = metadata.remove(MANIFEST);
         let manifest = text.as_deref().map(|it| parse(path, it)).transpose()?;
         let mut out = Checkpoint { manifest, ..Checkpoint::default() };

@@ -42,3 +42,6 @@ pub use report::{Observer, Pass, Quiet};
 pub use runner::{Resume, RunInfo, Runner, Start};
 pub use text::duration;
 pub use work_dir::WorkDir;
+
+/// Target of events that are for a run's log file alone: too long for a terminal.
+pub const LOG_ONLY: &str = "mmy::log_only";

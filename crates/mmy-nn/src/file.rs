@@ -4,17 +4,16 @@ use std::{
     borrow::Cow,
     collections::HashMap,
     fs::File,
-    io::{self, BufReader, Read},
+    io,
     path::{Path, PathBuf},
 };
 
-use safetensors::{Dtype, View, tensor::Metadata};
+pub use mmy_formats::weights::{Choice, Format, Origin};
+use mmy_formats::weights::{Weights, WeightsError};
+use safetensors::{Dtype, View};
 use tch::{Kind, Tensor};
 
 use crate::StateDict;
-
-/// Longest header that is read, in bytes; the format's own limit.
-const MAX_HEADER: u64 = 100_000_000;
 
 /// What is wrong with a file.
 #[derive(Debug, thiserror::Error)]
@@ -27,8 +26,8 @@ pub enum FileError {
         /// What the system said.
         source: io::Error,
     },
-    /// The file is not what its name says.
-    #[error("{}: not a safetensors file: {reason}", path.display())]
+    /// The file is not what it is taken for.
+    #[error("{}: {reason}", path.display())]
     Format {
         /// The file.
         path: PathBuf,
@@ -37,98 +36,108 @@ pub enum FileError {
     },
 }
 
-/// The content of a safetensors file.
-#[derive(Debug, Default)]
+/// The content of a file of weights.
+#[derive(Debug)]
 pub struct Contents {
     /// The tensors.
     pub tensors: StateDict,
-    /// The free texts of the header.
+    /// The free texts of a safetensors header.
     pub metadata: HashMap<String, String>,
+    /// How the file is written.
+    pub format: Format,
+    /// Where in a PyTorch checkpoint the tensors were; what was left out.
+    pub origin: Origin,
 }
 
-/// Reads the free texts of a safetensors file's header, and none of its tensors.
+impl Contents {
+    /// What a user may want to know of how a foreign file was taken; nothing of a plain one.
+    pub fn remark(&self) -> Option<String> {
+        let origin = &self.origin;
+        let mut out = Vec::new();
+        if self.format != Format::Safetensors {
+            out.push(format!("a {}", self.format.name()));
+        }
+        if !origin.taken.is_empty() {
+            out.push(format!("took `{}`", origin.taken));
+        }
+        if !origin.others.is_empty() {
+            let others: Vec<_> = origin.others.iter().map(|it| format!("`{}`", it.0)).collect();
+            out.push(format!("not {}", others.join(", ")));
+        }
+        if let Some(prefix) = origin.stripped {
+            out.push(format!("without the prefix `{prefix}`"));
+        }
+        if !origin.skipped.is_empty() {
+            out.push(format!("left out what libtorch does not compute with: {}", origin.skipped.join(", ")));
+        }
+        (!out.is_empty()).then(|| out.join(", "))
+    }
+}
+
+/// Reads the free texts of a safetensors file's header, and none of its tensors; other files have none.
 ///
 /// # Errors
-/// When the file cannot be read, or its header contradicts itself or the file's length.
+/// As [`read_weights`].
 pub fn read_metadata(path: impl AsRef<Path>) -> Result<HashMap<String, String>, FileError> {
-    let path = path.as_ref();
-    let io = |source| FileError::Io { path: path.to_owned(), source };
-    let bad = |reason: String| FileError::Format { path: path.to_owned(), reason };
-    let file = File::open(path).map_err(io)?;
-    let length = file.metadata().map_err(io)?.len();
-    let header = header(&mut BufReader::new(file), length).map_err(|it| it.unwrap_or_else(bad, io))?;
-    Ok(header.metadata().clone().unwrap_or_default())
+    Ok(open(path.as_ref(), &Choice::default())?.metadata().clone())
 }
 
 /// Reads a safetensors file, one tensor at a time.
 ///
 /// # Errors
-/// When the file cannot be read, is truncated or too long, has a header that contradicts itself, or holds numbers of a
-/// kind that libtorch does not compute with.
+/// As [`read_weights`], and when the file is of another form.
 pub fn read_safetensors(path: impl AsRef<Path>) -> Result<Contents, FileError> {
     let path = path.as_ref();
-    let io = |source| FileError::Io { path: path.to_owned(), source };
-    let bad = |reason: String| FileError::Format { path: path.to_owned(), reason };
-    let file = File::open(path).map_err(io)?;
-    let length = file.metadata().map_err(io)?.len();
-    let mut file = BufReader::with_capacity(1 << 20, file);
-    let header = header(&mut file, length).map_err(|it| it.unwrap_or_else(bad, io))?;
-
-    let mut contents = Contents { metadata: header.metadata().clone().unwrap_or_default(), ..Contents::default() };
-    for name in header.offset_keys() {
-        let Some(info) = header.info(&name) else { continue };
-        let kind = kind(info.dtype).ok_or_else(|| bad(format!("`{name}` holds {}, which is not known", info.dtype)))?;
-        let shape: Option<Vec<i64>> = info.shape.iter().map(|&it| i64::try_from(it).ok()).collect();
-        let shape = shape.ok_or_else(|| bad(format!("`{name}` has an impossible shape")))?;
-        // The header was held against the file's length, so that this cannot be asked to reserve more than that.
-        let mut bytes = vec![0; info.data_offsets.1 - info.data_offsets.0];
-        file.read_exact(&mut bytes).map_err(io)?;
-        let tensor = Tensor::f_from_data_size(&bytes, &shape, kind).map_err(|it| bad(format!("`{name}`: {it}")))?;
-        contents.tensors.insert(name, tensor);
-    }
-    Ok(contents)
-}
-
-/// Either the file's fault or the system's.
-enum Fault {
-    Format(String),
-    Io(io::Error),
-}
-
-impl Fault {
-    fn unwrap_or_else<E>(self, bad: impl FnOnce(String) -> E, io: impl FnOnce(io::Error) -> E) -> E {
-        match self {
-            Fault::Format(reason) => bad(reason),
-            Fault::Io(source) => io(source),
-        }
+    let contents = read_weights(path, &Choice::default())?;
+    match contents.format {
+        Format::Safetensors => Ok(contents),
+        other => Err(FileError::Format {
+            path: path.to_owned(),
+            reason: format!("a {} where a safetensors file is needed", other.name()),
+        }),
     }
 }
 
-fn header(file: &mut impl Read, file_length: u64) -> Result<Metadata, Fault> {
-    let mut size = [0; 8];
-    if file_length < 8 {
-        return Err(Fault::Format(format!("{file_length} bytes do not hold a header")));
+/// Reads a safetensors file or a checkpoint of PyTorch's, whatever its name ends in, one tensor at a time.
+///
+/// Tensors of kinds that libtorch does not compute with are left out and named in the contents' `origin`.
+///
+/// # Errors
+/// When the file cannot be read, is something else, is torn, or does not hold what `choice` asks for.
+pub fn read_weights(path: impl AsRef<Path>, choice: &Choice) -> Result<Contents, FileError> {
+    let path = path.as_ref();
+    let mut weights = open(path, choice)?;
+    let (mut tensors, mut origin) = (StateDict::new(), weights.origin().clone());
+    for at in 0..weights.tensors().len() {
+        let info = weights.tensors()[at].clone();
+        let shape: Vec<_> = info.shape.iter().map(|&it| it as i64).collect();
+        let Some(kind) = kind(info.dtype) else {
+            origin.skipped.push(info.name);
+            continue;
+        };
+        let bytes = weights.read(at).map_err(|error| at_fault(path, error))?;
+        let tensor = Tensor::f_from_data_size(&bytes, &shape, kind).map_err(|error| FileError::Format {
+            path: path.to_owned(),
+            reason: format!("`{}`: {error}", info.name),
+        })?;
+        tensors.insert(info.name, tensor);
     }
-    file.read_exact(&mut size).map_err(Fault::Io)?;
-    let size = u64::from_le_bytes(size);
-    if size > MAX_HEADER || size > file_length - 8 {
-        return Err(Fault::Format(format!("a header of {size} bytes in a file of {file_length}")));
-    }
-    let mut json = vec![0; size as usize];
-    file.read_exact(&mut json).map_err(Fault::Io)?;
-    let header: Metadata = serde_json::from_slice(&json).map_err(|it| Fault::Format(it.to_string()))?;
-    let expected = (8 + size).checked_add(header.data_len() as u64);
-    if expected != Some(file_length) {
-        return Err(Fault::Format(format!(
-            "the header tells of {} bytes of numbers, the file has {}",
-            header.data_len(),
-            file_length - 8 - size
-        )));
-    }
-    Ok(header)
+    Ok(Contents { tensors, metadata: weights.metadata().clone(), format: weights.format(), origin })
 }
 
-/// Writes named tensors to a new file beside `path` and renames it; one tensor is copied at a time.
+fn open(path: &Path, choice: &Choice) -> Result<Weights<File>, FileError> {
+    let file = File::open(path).map_err(|source| FileError::Io { path: path.to_owned(), source })?;
+    Weights::open(file, choice).map_err(|error| at_fault(path, error))
+}
+
+fn at_fault(path: &Path, error: WeightsError) -> FileError {
+    match error {
+        WeightsError::Io(source) => FileError::Io { path: path.to_owned(), source },
+        other => FileError::Format { path: path.to_owned(), reason: other.to_string() },
+    }
+}
+
+/// Writes named tensors; one is copied at a time.
 ///
 /// # Errors
 /// When the file cannot be written or a tensor is of a kind that the format does not know.
@@ -227,35 +236,31 @@ mod tests {
     }
 
     #[test]
-    fn hostile_files_are_errors() {
+    fn what_pytorch_wrote_is_read_too() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/weights");
+        let contents = read_weights(folder.join("kinds.pth"), &Choice::default()).unwrap();
+        let numbers = Tensor::arange(12, (Kind::Float, Device::Cpu)).reshape([3, 4]);
+        for (name, kind) in [("float16", Kind::Half), ("bfloat16", Kind::BFloat16), ("int8", Kind::Int8)] {
+            assert_eq!(
+                (contents.tensors[name].kind(), &contents.tensors[name]),
+                (kind, &numbers.to_kind(kind)),
+                "{name}"
+            );
+        }
+        assert_eq!(contents.tensors["expanded"].size(), [2, 3]);
+        assert_eq!(contents.origin.skipped, ["complex64", "uint16", "float8"]);
+        let error = read_safetensors(folder.join("kinds.pth")).unwrap_err().to_string();
+        assert!(error.ends_with("a PyTorch checkpoint where a safetensors file is needed"), "{error}");
+    }
+
+    #[test]
+    fn errors_name_the_file() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("w.safetensors");
-        let with_header = |json: &str, data: usize| {
-            let mut bytes = (json.len() as u64).to_le_bytes().to_vec();
-            bytes.extend(json.as_bytes());
-            bytes.extend(vec![0; data]);
-            bytes
-        };
-        let one = |dtype: &str, shape: &str, end: &str| {
-            format!(r#"{{"w":{{"dtype":"{dtype}","shape":{shape},"data_offsets":[0,{end}]}}}}"#)
-        };
-        let cases: [(&str, Vec<u8>); 11] = [
-            ("empty", vec![]),
-            ("short", vec![1, 0, 0]),
-            ("header beyond the end", u64::MAX.to_le_bytes().to_vec()),
-            ("not JSON", with_header("{{{", 0)),
-            ("deep JSON", with_header(&"[".repeat(100_000), 0)),
-            ("truncated", with_header(&one("F32", "[4]", "16"), 15)),
-            ("too long", with_header(&one("F32", "[4]", "16"), 17)),
-            ("shape does not fit", with_header(&one("F32", "[5]", "16"), 16)),
-            ("shape overflows", with_header(&one("F32", "[4294967296,4294967296,4294967296]", "0"), 0)),
-            ("unknown kind", with_header(&one("F8_E4M3", "[4]", "4"), 4)),
-            ("negative shape", with_header(&one("F32", "[-1]", "4"), 4)),
-        ];
-        for (name, bytes) in cases {
-            fs::write(&path, bytes).unwrap();
-            assert!(matches!(read_safetensors(&path), Err(FileError::Format { .. })), "{name}");
-        }
+        fs::write(&path, [9, 0, 0, 0, 0, 0, 0, 0]).unwrap();
+        let error = read_safetensors(&path).unwrap_err();
+        assert!(matches!(error, FileError::Format { .. }), "{error}");
+        assert!(error.to_string().contains("w.safetensors: not a sound safetensors file: a header of 9"), "{error}");
         assert!(matches!(read_safetensors(dir.path().join("absent")), Err(FileError::Io { .. })));
         assert!(read_safetensors(dir.path()).is_err());
     }

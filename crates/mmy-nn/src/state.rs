@@ -1,6 +1,9 @@
 //! Loading named tensors into a model.
 
-use std::{collections::HashMap, fmt};
+use std::{
+    collections::HashMap,
+    fmt::{self, Write as _},
+};
 
 use tch::Tensor;
 
@@ -59,7 +62,7 @@ pub struct Misshapen {
 pub struct LoadError(pub LoadReport);
 
 /// Nearest names are looked for that many missing ones, since each is held against every unused one.
-const NAMED: usize = 20;
+const NEAREST: usize = 50;
 
 impl ParamStore {
     /// Copies tensors into the parameters and buffers of the same names, converting their kind.
@@ -94,7 +97,7 @@ impl ParamStore {
             .iter()
             .enumerate()
             .map(|(i, entry)| {
-                let alike = report.unused.iter().filter(|it| i < NAMED && state[*it].size() == entry.tensor.size());
+                let alike = report.unused.iter().filter(|it| i < NEAREST && state[*it].size() == entry.tensor.size());
                 let nearest = alike
                     .map(|it| (strsim::normalized_levenshtein(it, &entry.name), it))
                     .filter(|(likeness, _)| *likeness > 0.5)
@@ -132,30 +135,55 @@ impl ParamStore {
     }
 }
 
-impl fmt::Display for LoadReport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
+impl LoadReport {
+    /// Rows of each kind that are shown where a table should stay short.
+    const SHORT: usize = 10;
+
+    /// Whether every tensor of the model was loaded, and nothing was left over.
+    pub fn is_whole(&self) -> bool {
+        self.missing.is_empty() && self.misshapen.is_empty() && self.unused.is_empty()
+    }
+
+    /// The counts, and a table with every name.
+    pub fn in_full(&self) -> String {
+        self.table(usize::MAX)
+    }
+
+    fn table(&self, most: usize) -> String {
+        let mut out = format!(
             "{} loaded, {} missing, {} misshapen, {} unused",
             self.applied.len(),
             self.missing.len(),
             self.misshapen.len(),
             self.unused.len()
-        )?;
-        for it in self.missing.iter().take(NAMED) {
-            write!(f, "\n  missing {}", it.name)?;
-            if let Some(nearest) = &it.nearest {
-                write!(f, " (the file has {nearest})")?;
-            }
+        );
+        let missing = self.missing.iter().take(most).map(|it| {
+            let nearest = it.nearest.as_ref().map(|it| format!("the file has {it}"));
+            ("missing", &it.name, nearest.unwrap_or_default())
+        });
+        let misshapen =
+            self.misshapen.iter().take(most).map(|it| {
+                ("misshapen", &it.name, format!("{:?} in the model, {:?} in the file", it.expected, it.found))
+            });
+        let unused = self.unused.iter().take(most).map(|it| ("unused", it, String::new()));
+        let rows: Vec<_> = missing.chain(misshapen).chain(unused).collect();
+        let width = rows.iter().filter(|it| !it.2.is_empty()).map(|it| it.1.chars().count()).max().unwrap_or(0);
+        for (what, name, remark) in &rows {
+            let _ = write!(out, "\n  {what:9}  {name:width$}  {remark}");
+            out.truncate(out.trim_end().len());
         }
-        for it in self.misshapen.iter().take(NAMED) {
-            write!(f, "\n  {}: {:?} in the model, {:?} in the file", it.name, it.expected, it.found)?;
+        let left = self.missing.len() + self.misshapen.len() + self.unused.len() - rows.len();
+        if left > 0 {
+            let _ = write!(out, "\n  … and {left} more");
         }
-        for it in self.unused.iter().take(NAMED) {
-            write!(f, "\n  unused {it}")?;
-        }
-        let most = self.missing.len().max(self.misshapen.len()).max(self.unused.len());
-        if most > NAMED { write!(f, "\n  …") } else { Ok(()) }
+        out
+    }
+}
+
+/// The counts, and a table with the first names of each kind.
+impl fmt::Display for LoadReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.table(Self::SHORT))
     }
 }
 
@@ -199,9 +227,21 @@ mod tests {
         let missing = Missing { name: "backbone.conv.weight".into(), nearest: Some("backbonne.conv.weight".into()) };
         assert_eq!(report.missing, [missing]);
         assert_eq!(store.get("backbone.conv.bias").unwrap(), before);
-        assert!(report.to_string().contains("missing backbone.conv.weight (the file has backbonne.conv.weight)"));
+        assert_eq!(
+            report.to_string(),
+            "1 loaded, 1 missing, 0 misshapen, 1 unused\n  missing    backbone.conv.weight  the file has \
+             backbonne.conv.weight\n  unused     backbonne.conv.weight"
+        );
         let wrong = file(&[("backbone.conv.weight", &[3, 2]), ("backbone.conv.bias", &[2])]);
         let report = store.load_state(&wrong, LoadPolicy::Lenient).unwrap();
         assert_eq!((report.misshapen.len(), report.applied.len()), (1, 1));
+    }
+    #[test]
+    fn a_long_report_is_cut_and_a_full_one_is_not() {
+        let unused = (0..25).map(|it| format!("w{it:02}")).collect();
+        let report = LoadReport { unused, ..LoadReport::default() };
+        let short = report.to_string();
+        assert!(short.ends_with("unused     w09\n  … and 15 more"), "{short}");
+        assert_eq!(report.in_full().lines().count(), 26);
     }
 }

@@ -8,6 +8,7 @@ use crate::commands::{
     model::{graph::GraphArgs, import::ImportArgs},
     replay::ReplayArgs,
     verify::VerifyArgs,
+    weights::WeightsCommand,
 };
 
 /// Trains object detectors: backbones, necks, heads and pipelines put together by TOML configs.
@@ -45,6 +46,9 @@ pub enum Command {
     /// Look into models
     #[command(subcommand)]
     Model(ModelCommand),
+    /// Look into files of weights, of whatever origin, and convert them
+    #[command(subcommand)]
+    Weights(WeightsCommand),
     /// Make data sets
     #[command(subcommand)]
     Data(DataCommand),
@@ -87,7 +91,7 @@ pub struct TrainArgs {
     /// As --resume, also where config or data are not those of the checkpoint's run
     #[arg(long)]
     pub resume_anyway: bool,
-    /// Start from the weights of this file
+    /// Start from the weights of this file: safetensors, or a PyTorch checkpoint (.pth, .pt, .pth.tar)
     #[arg(long, value_name = "FILE", conflicts_with_all = ["resume", "resume_anyway"])]
     pub load_from: Option<PathBuf>,
 }
@@ -100,7 +104,7 @@ Examples:
 pub struct TestArgs {
     #[command(flatten)]
     pub config: ConfigArgs,
-    /// A checkpoint of `mmy train`, or any safetensors file with the model's weights
+    /// A checkpoint of `mmy train`, or any safetensors file or PyTorch checkpoint with the model's weights
     pub checkpoint: PathBuf,
     /// Folder of the log and the metrics; by default `work_dirs/` and the config's name
     #[arg(long, value_name = "DIR")]
@@ -111,10 +115,17 @@ pub struct TestArgs {
 #[command(after_help = "\
 Examples:
   mmy predict epoch_10.safetensors street.jpg --out out/
-  mmy predict epoch_10.safetensors photos/ --out out/ --score-thr 0.5")]
+  mmy predict epoch_10.safetensors photos/ --out out/ --score-thr 0.5
+  mmy predict yolov5_s-v61.pth street.jpg --config configs/yolov5/yolov5_s.toml --out out/")]
 pub struct PredictArgs {
-    /// A checkpoint of `mmy train`
+    /// A checkpoint of `mmy train`; with `--config`, any safetensors file or PyTorch checkpoint
     pub checkpoint: PathBuf,
+    /// The config of the model whose weights these are, for files that do not carry it
+    #[arg(long, value_name = "CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Change a value of that config, as in `mmy train`
+    #[arg(long = "set", value_name = "KEY=VALUE", requires = "config")]
+    pub set: Vec<String>,
     /// Pictures, and folders of pictures
     #[arg(required = true, value_name = "PATH")]
     pub paths: Vec<PathBuf>,

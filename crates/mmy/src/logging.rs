@@ -9,6 +9,7 @@ use std::{
 };
 
 use indicatif::MultiProgress;
+use mmy_engine::LOG_ONLY;
 use tracing::{
     Event, Level, Subscriber,
     field::{Field, Visit},
@@ -24,6 +25,8 @@ use tracing_subscriber::{
 #[derive(Clone)]
 pub struct Log {
     bars: MultiProgress,
+    /// What the terminal gets; the file gets [`LOG_ONLY`] besides.
+    terminal: Targets,
     file: Arc<Mutex<Option<File>>>,
 }
 
@@ -35,7 +38,9 @@ pub fn start() -> Log {
     LOG.get_or_init(|| {
         let asked = std::env::var("MMY_LOG").ok().and_then(|it| it.parse::<Targets>().ok());
         let filter = asked.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
-        let log = Log { bars: MultiProgress::new(), file: Arc::default() };
+        let terminal = filter.clone();
+        let filter = filter.with_target(LOG_ONLY, LevelFilter::DEBUG);
+        let log = Log { bars: MultiProgress::new(), terminal, file: Arc::default() };
         // Fails only when there is a subscriber already, which then goes on.
         let _ = tracing_subscriber::registry().with(log.clone().with_filter(filter)).try_init();
         log
@@ -68,7 +73,9 @@ impl<S: Subscriber> Layer<S> for Log {
         let now = jiff::Zoned::now();
         let line = |date: &str| format!("{} - mmy - {level} - {}", now.strftime(date), message.0);
         // The bar stands still while the line goes past; without a terminal it is not there.
-        self.bars.suspend(|| eprintln!("{}", line("%m/%d %H:%M:%S")));
+        if self.terminal.would_enable(event.metadata().target(), event.metadata().level()) {
+            self.bars.suspend(|| eprintln!("{}", line("%m/%d %H:%M:%S")));
+        }
         if let Some(file) = &mut *self.file.lock().unwrap_or_else(std::sync::PoisonError::into_inner) {
             // A log that cannot be written must not end a run that can go on.
             let _ = writeln!(file, "{}", line("%Y/%m/%d %H:%M:%S"));

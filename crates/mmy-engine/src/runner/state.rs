@@ -81,11 +81,11 @@ impl Runner {
         if report.applied.is_empty() {
             return Err(EngineError::Unfit(format!("`{}` has no tensor of this model:\n{report}", path.display())));
         }
-        let whole = report.missing.is_empty() && report.misshapen.is_empty() && report.unused.is_empty();
-        match whole {
+        match report.is_whole() {
             true => tracing::info!("Load checkpoint from {}", path.display()),
             false => tracing::warn!("Load checkpoint from {}: {report}", path.display()),
         }
+        tracing::debug!(target: crate::LOG_ONLY, "every name of {}: {}", path.display(), report.in_full());
         Ok(())
     }
 

@@ -10,6 +10,7 @@ pub mod replay;
 mod test;
 mod train;
 pub mod verify;
+pub mod weights;
 
 use crate::{
     cli::{Cli, Command},
@@ -26,6 +27,7 @@ pub fn run(cli: Cli) -> Outcome {
         Command::Registry(command) => registry::run(command),
         Command::Model(command) => model::run(command),
         Command::Data(command) => data::run(command),
+        Command::Weights(command) => weights::run(command),
         Command::Bench(command) => bench::run(command),
         Command::Verify(args) => verify::run(&args),
         Command::Replay(args) => replay::run(&args),

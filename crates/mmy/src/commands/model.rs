@@ -10,7 +10,7 @@ use std::{fmt::Write, path::Path};
 use mmy_engine::Model;
 use mmy_nn::{
     LoadPolicy, ParamStore,
-    file::{read_safetensors, write_safetensors},
+    file::{Choice, read_safetensors, read_weights, write_safetensors},
     trace::{self, LayerRow},
 };
 use serde_json::json;
@@ -98,7 +98,7 @@ fn table(rows: &[LayerRow]) -> String {
 }
 
 /// `1,234,567`.
-fn thousands(value: u64) -> String {
+pub fn thousands(value: u64) -> String {
     let digits = value.to_string();
     let groups: Vec<_> =
         digits.as_bytes().rchunks(3).rev().map(|it| std::str::from_utf8(it).unwrap_or_default()).collect();
@@ -107,7 +107,7 @@ fn thousands(value: u64) -> String {
 
 fn forward(project: &Project, weights: &Path, input: &Path, output: &Path) -> Outcome {
     let model = Model::build(&project.config.model, 0).map_err(|it| project.place_build(it))?;
-    let weights = read_safetensors(weights).map_err(Failure::user)?.tensors;
+    let weights = read_weights(weights, &Choice::default()).map_err(Failure::user)?.tensors;
     let report = model.params.load_state(&weights, LoadPolicy::Complete).map_err(Failure::user)?;
     if !report.unused.is_empty() {
         eprintln!("warning: the model has no use for {}", report.unused.join(", "));

@@ -13,12 +13,15 @@ use mmy_data::{
 };
 use mmy_engine::{Checkpoint, Model};
 use mmy_eval::{draw, predictions};
-use mmy_nn::{LoadPolicy, StateDict};
+use mmy_nn::{
+    LoadPolicy, StateDict,
+    file::{Choice, read_weights},
+};
 use mmy_registry::Slot;
 use mmy_structures::{Detections, Image};
 
 use crate::{
-    cli::PredictArgs,
+    cli::{ConfigArgs, PredictArgs},
     commands::train::interrupt,
     failure::{Failure, Outcome},
     logging, progress,
@@ -34,17 +37,12 @@ pub fn run(args: &PredictArgs) -> Outcome {
     if args.batch_size == 0 {
         return Err(Failure::User("`--batch-size 0`: use at least 1".into()));
     }
-    let checkpoint = Checkpoint::read(&args.checkpoint).map_err(Failure::user)?;
-    let manifest = checkpoint.manifest.ok_or_else(|| {
-        Failure::User(format!(
-            "`{}` holds weights alone, without a config: use a checkpoint of `mmy train`",
-            args.checkpoint.display()
-        ))
-    })?;
-    let project = Project::from_text(&manifest.name, &manifest.config)?;
+    let Trained { project, classes, state } = Trained::read(args)?;
     let model = Model::build(&project.config.model, 0).map_err(|it| project.place_build(it))?;
-    let state: StateDict = checkpoint.model.into_iter().collect();
-    model.params.load_state(&state, LoadPolicy::Complete).map_err(Failure::user)?;
+    model
+        .params
+        .load_state(&state, LoadPolicy::Complete)
+        .map_err(|it| Failure::User(format!("`{}`: {it}", args.checkpoint.display())))?;
     mmy_torch::threads::set_intra_op(mmy_torch::cpu::physical_cores()).map_err(|e| Failure::Other(e.to_string()))?;
 
     let slots: Vec<Slot<Transform>> = from_node_at(&project.loaded, "test_dataloader.dataset.pipeline")
@@ -68,10 +66,10 @@ pub fn run(args: &PredictArgs) -> Outcome {
                 let shown = above(&detections, args.score_thr);
                 found += shown.len();
                 writer
-                    .push(&predictions::ImagePredictions::new(meta, &shown, &manifest.classes))
+                    .push(&predictions::ImagePredictions::new(meta, &shown, &classes))
                     .map_err(Failure::io("write", &json))?;
                 let mut picture = read(&meta.img_path, &mut buffers)?;
-                draw::draw(&mut picture, &shown, &manifest.classes);
+                draw::draw(&mut picture, &shown, &classes);
                 let place = &outputs[meta.img_id as usize];
                 draw::save(&picture, place).map_err(Failure::user)?;
             }
@@ -90,6 +88,40 @@ pub fn run(args: &PredictArgs) -> Outcome {
     match bad {
         0 => Ok(()),
         _ => Err(Failure::User(format!("{bad} of {} pictures could not be read", files.len()))),
+    }
+}
+
+/// Weights, and what is needed to use them.
+struct Trained {
+    project: Project,
+    classes: Vec<String>,
+    state: StateDict,
+}
+
+impl Trained {
+    /// From a checkpoint of `mmy train` alone, or from any weights with the config that `--config` names.
+    fn read(args: &PredictArgs) -> Outcome<Self> {
+        let Some(config) = &args.config else {
+            let checkpoint = Checkpoint::read(&args.checkpoint).map_err(Failure::user)?;
+            let manifest = checkpoint.manifest.ok_or_else(|| {
+                Failure::User(format!(
+                    "`{}` holds weights alone: say with `--config` which model they are of",
+                    args.checkpoint.display()
+                ))
+            })?;
+            let project = Project::from_text(&manifest.name, &manifest.config)?;
+            return Ok(Trained { project, classes: manifest.classes, state: checkpoint.model.into_iter().collect() });
+        };
+        let project = Project::load(&ConfigArgs { config: config.clone(), set: args.set.clone() })?;
+        let contents = read_weights(&args.checkpoint, &Choice::default()).map_err(Failure::user)?;
+        if let Some(remark) = contents.remark() {
+            tracing::info!("{}: {remark}", args.checkpoint.display());
+        }
+        let classes = ["test_dataloader", "val_dataloader"].iter().find_map(|loader| {
+            let path = format!("{loader}.dataset.metainfo.classes");
+            from_node_at::<Vec<String>>(&project.loaded, &path).ok().filter(|it| !it.is_empty())
+        });
+        Ok(Trained { classes: classes.unwrap_or(contents.origin.classes), project, state: contents.tensors })
     }
 }
 

@@ -18,15 +18,16 @@ use crate::{
 
 /// The picture, from the top down: each package, and what stands right below it. A package may look into everything
 /// below it, however far down.
-const PICTURE: [(&str, &[&str]); 13] = [
+const PICTURE: [(&str, &[&str]); 14] = [
     ("mmy", &["mmy-engine"]),
     ("mmy-engine", &["mmy-models", "mmy-data", "mmy-eval"]),
     ("mmy-models", &["mmy-nn", "mmy-structures", "mmy-registry"]),
-    ("mmy-data", &["mmy-structures", "mmy-registry"]),
+    ("mmy-data", &["mmy-structures", "mmy-registry", "mmy-formats"]),
     ("mmy-eval", &["mmy-structures", "mmy-registry"]),
-    ("mmy-nn", &["mmy-torch", "mmy-registry"]),
+    ("mmy-nn", &["mmy-torch", "mmy-registry", "mmy-formats"]),
     ("mmy-structures", &["mmy-torch"]),
     ("mmy-torch", &[]),
+    ("mmy-formats", &[]),
     ("mmy-registry", &["mmy-config"]),
     ("mmy-config", &["mmy-diag"]),
     ("mmy-diag", &[]),
