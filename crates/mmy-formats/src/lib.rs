@@ -4,4 +4,7 @@
 //! a fuzzer reaches it without libtorch. Three promises hold for every reader: nothing in a file is ever run, memory and
 //! time stay in proportion to the file's length, and a broken file is an error, never a panic.
 
+pub mod coco;
+pub mod picture;
+pub mod voc;
 pub mod weights;

@@ -1,9 +1,9 @@
 //! COCO annotation files.
 
-use std::{collections::HashMap, fmt, fs, path::Path};
+use std::{collections::HashMap, fs, path::Path};
 
+use mmy_formats::coco::{Category, parse};
 use mmy_structures::{BBox, Instance};
-use serde::{Deserialize, Deserializer, de};
 
 use super::{
     MetaInfo, Record,
@@ -11,77 +11,13 @@ use super::{
 };
 use crate::DataError;
 
-/// What is read of a COCO file; all else (segmentations above all) is skipped without being kept.
-#[derive(Deserialize)]
-struct File {
-    images: Vec<Picture>,
-    #[serde(default)]
-    annotations: Vec<Annotation>,
-    #[serde(default)]
-    categories: Vec<Category>,
-}
-
-#[derive(Deserialize)]
-struct Picture {
-    id: i64,
-    file_name: String,
-    #[serde(default)]
-    width: usize,
-    #[serde(default)]
-    height: usize,
-}
-
-#[derive(Deserialize)]
-struct Annotation {
-    #[serde(default)]
-    id: Option<i64>,
-    image_id: i64,
-    category_id: i64,
-    /// Left, top, width, height; null where the writer had no number.
-    bbox: [Option<f64>; 4],
-    #[serde(default, deserialize_with = "flag")]
-    iscrowd: bool,
-    #[serde(default, deserialize_with = "flag")]
-    ignore: bool,
-}
-
-#[derive(Deserialize)]
-struct Category {
-    id: i64,
-    name: String,
-}
-
-/// 0, 1, false or true.
-fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
-    struct Visitor;
-    impl de::Visitor<'_> for Visitor {
-        type Value = bool;
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("0 or 1")
-        }
-        fn visit_bool<E: de::Error>(self, it: bool) -> Result<bool, E> {
-            Ok(it)
-        }
-        fn visit_u64<E: de::Error>(self, it: u64) -> Result<bool, E> {
-            Ok(it != 0)
-        }
-        fn visit_i64<E: de::Error>(self, it: i64) -> Result<bool, E> {
-            Ok(it != 0)
-        }
-        fn visit_unit<E: de::Error>(self) -> Result<bool, E> {
-            Ok(false)
-        }
-    }
-    deserializer.deserialize_any(Visitor)
-}
-
 /// Reads a COCO file: its pictures in the file's order, under `folder`, and the classes.
 ///
 /// The classes are `wanted`'s, or the file's own in its order when `wanted` has none. Annotations of other classes are
 /// left out; so are those that cannot be learnt from, which is told once.
 pub(super) fn read(path: &Path, folder: &Path, wanted: &MetaInfo) -> Result<(Vec<Record>, MetaInfo), DataError> {
     let bytes = fs::read(path).map_err(|error| DataError::io(path, error))?;
-    let file = parse(bytes).map_err(|error| DataError::annotation(path, "", error))?;
+    let file = parse(&bytes).map_err(|error| DataError::annotation(path, "", error))?;
     let metainfo = metainfo(path, &file.categories, wanted)?;
     let labels: HashMap<i64, Option<u32>> = file
         .categories
@@ -127,33 +63,6 @@ pub(super) fn read(path: &Path, folder: &Path, wanted: &MetaInfo) -> Result<(Vec
     }
     faults.report(path);
     Ok((records, metainfo))
-}
-
-/// Reads the JSON; Python's writers put `NaN` and `Infinity` there, which JSON does not have: they become null.
-fn parse(bytes: Vec<u8>) -> Result<File, serde_json::Error> {
-    let error = match serde_json::from_slice(&bytes) {
-        Ok(file) => return Ok(file),
-        Err(error) => error,
-    };
-    let (mut out, mut rest, mut quoted) = (Vec::with_capacity(bytes.len()), &bytes[..], false);
-    let mut found = false;
-    while let Some(&byte) = rest.first() {
-        let word = [&b"NaN"[..], b"Infinity", b"-Infinity"].into_iter().find(|it| !quoted && rest.starts_with(it));
-        let len = match (word, byte) {
-            (Some(word), _) => {
-                found = true;
-                out.extend_from_slice(b"null");
-                rest = &rest[word.len()..];
-                continue;
-            }
-            (None, b'\\') => 2.min(rest.len()),
-            (None, _) => 1,
-        };
-        quoted ^= byte == b'"';
-        out.extend_from_slice(&rest[..len]);
-        rest = &rest[len..];
-    }
-    if found { serde_json::from_slice(&out) } else { Err(error) }
 }
 
 fn metainfo(path: &Path, categories: &[Category], wanted: &MetaInfo) -> Result<MetaInfo, DataError> {

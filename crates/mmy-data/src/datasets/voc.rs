@@ -7,10 +7,10 @@ use std::{
     sync::Arc,
 };
 
+use mmy_formats::voc::{self, Xml};
 use mmy_registry::{Build, BuildError, Slot, register};
 use mmy_structures::{BBox, Instance};
 use rayon::prelude::*;
-use roxmltree::{Document, Node};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -97,7 +97,7 @@ impl Config {
             tracing::info!("{}: classes {}", annotations.display(), metainfo.classes.join(", "));
         }
         let labels: HashMap<_, _> = (0..).zip(&metainfo.classes).map(|(label, name)| (name.as_str(), label)).collect();
-        let read: Vec<_> = names.par_iter().map(|name| Xml::read(&annotations.join(format!("{name}.xml")))).collect();
+        let read: Vec<_> = names.par_iter().map(|name| read(&annotations.join(format!("{name}.xml")))).collect();
         let (mut faults, mut records) = (Faults::default(), Vec::with_capacity(names.len()));
         for ((img_id, name), xml) in (0..).zip(names).zip(read) {
             let xml = xml.map_err(failed)?;
@@ -105,10 +105,15 @@ impl Config {
             let shape = if xml.shape.0 == 0 || xml.shape.1 == 0 { (0, 0) } else { xml.shape };
             let mut instances = Vec::with_capacity(xml.objects.len());
             for object in xml.objects {
+                let object = object.map_err(|fault| {
+                    let path = annotations.join(format!("{name}.xml"));
+                    failed(DataError::annotation(path, fault.place(), fault.reason))
+                })?;
                 let Some(&label) = labels.get(object.name.as_str()) else { continue };
-                match box_fault(object.bbox, shape) {
+                let bbox = bbox(&object);
+                match box_fault(bbox, shape) {
                     Some(reason) => faults.add(reason, format_args!("{name}.xml:{}", object.line)),
-                    None => instances.push(Instance { bbox: object.bbox, label, ignore: object.difficult }),
+                    None => instances.push(Instance { bbox, label, ignore: object.difficult }),
                 }
             }
             records.push(Record { img_id, path, shape, instances });
@@ -145,60 +150,20 @@ fn classes(folder: &Path) -> Result<Vec<String>, DataError> {
         .filter_map(|it| it.ok().map(|it| it.path()).filter(|it| it.extension().is_some_and(|it| it == "xml")))
         .collect();
     // A broken file that no split names is none of our business.
-    let names = files.par_iter().filter_map(|it| Xml::read(it).ok()).flat_map_iter(|it| it.objects.into_iter());
+    let names = files.par_iter().filter_map(|it| read(it).ok()).flat_map_iter(|it| it.objects.into_iter().flatten());
     Ok(names.map(|it| it.name).collect::<BTreeSet<_>>().into_iter().collect())
 }
 
-/// What is read of an XML file.
-struct Xml {
-    filename: Option<String>,
-    /// `(height, width)`, zeros where nothing is said.
-    shape: (usize, usize),
-    objects: Vec<Object>,
+/// The annotations of one picture.
+fn read(path: &Path) -> Result<Xml, DataError> {
+    let text = fs::read_to_string(path).map_err(|error| DataError::io(path, error))?;
+    voc::parse(&text).map_err(|fault| DataError::annotation(path, fault.place(), fault.reason))
 }
 
-struct Object {
-    name: String,
-    bbox: BBox,
-    difficult: bool,
-    line: u32,
-}
-
-impl Xml {
-    fn read(path: &Path) -> Result<Self, DataError> {
-        let text = fs::read_to_string(path).map_err(|error| DataError::io(path, error))?;
-        let document = Document::parse(&text).map_err(|error| {
-            DataError::annotation(path, format_args!("line {}, column {}", error.pos().row, error.pos().col), error)
-        })?;
-        let line = |it: Node<'_, '_>| document.text_pos_at(it.range().start).row;
-        let root = document.root_element();
-        let size = child(root, "size");
-        let side = |name| size.and_then(|it| text_of(it, name)?.parse::<f64>().ok()).unwrap_or(0.0) as usize;
-        let mut objects = Vec::new();
-        for it in root.children().filter(|it| it.has_tag_name("object")) {
-            let bad = |what: &str| DataError::annotation(path, format_args!("line {}", line(it)), what);
-            let name = text_of(it, "name").ok_or_else(|| bad("an object without a name"))?;
-            let edges = child(it, "bndbox").ok_or_else(|| bad("an object without a bndbox"))?;
-            let edge = |name| {
-                let value = text_of(edges, name).and_then(|it| it.parse::<f64>().ok());
-                // As MMDetection: fractions are cut off, then 1 is taken off.
-                value.map(|it| it.trunc() as f32 - 1.0).ok_or_else(|| bad(&format!("`{name}` is not a number")))
-            };
-            let bbox = BBox::new(edge("xmin")?, edge("ymin")?, edge("xmax")?, edge("ymax")?);
-            let difficult = text_of(it, "difficult").is_some_and(|it| it != "0");
-            objects.push(Object { name: name.to_owned(), bbox, difficult, line: line(it) });
-        }
-        let filename = text_of(root, "filename").map(str::to_owned);
-        Ok(Xml { filename, shape: (side("height"), side("width")), objects })
-    }
-}
-
-fn child<'a, 'input>(node: Node<'a, 'input>, name: &str) -> Option<Node<'a, 'input>> {
-    node.children().find(|it| it.has_tag_name(name))
-}
-
-fn text_of<'a>(node: Node<'a, '_>, name: &str) -> Option<&'a str> {
-    child(node, name)?.text().map(str::trim).filter(|it| !it.is_empty())
+/// A box from 0, with its end excluded. As MMDetection: fractions are cut off, then 1 is taken off all four edges.
+pub(super) fn bbox(object: &voc::Object) -> BBox {
+    let [x1, y1, x2, y2] = object.edges.map(|it| it.trunc() as f32 - 1.0);
+    BBox::new(x1, y1, x2, y2)
 }
 
 #[cfg(test)]

@@ -1,11 +1,7 @@
 //! Picture files into memory.
 
-use std::io::Cursor;
-
-use image::{DynamicImage, ImageReader, metadata::Orientation};
+use mmy_formats::picture::{Orientation, Picture};
 use mmy_structures::Image;
-use zune_core::{colorspace::ColorSpace, options::DecoderOptions};
-use zune_jpeg::JpegDecoder;
 
 use crate::Buffers;
 
@@ -24,83 +20,15 @@ pub enum ExifOrientation {
 /// # Errors
 /// Why the bytes are no usable picture. A JPEG that ends early is one, although its upper part could be shown.
 pub fn decode(bytes: &[u8], orientation: ExifOrientation, buffers: &mut Buffers) -> Result<Image, String> {
-    if bytes.is_empty() {
-        return Err("the file is empty".into());
-    }
-    let (mut image, turn) = match bytes {
-        [0xFF, 0xD8, ..] => jpeg(bytes, buffers)?,
-        _ => other(bytes, buffers)?,
-    };
+    let picture = Picture::open(bytes)?;
+    let ((height, width), turn) = (picture.shape(), picture.orientation());
+    let mut image = buffers.image(height, width);
+    picture.decode_into(image.data_mut())?;
     pulp::Arch::new().dispatch(|| swap_red_and_blue(image.data_mut()));
     match orientation {
         ExifOrientation::Apply => Ok(upright(image, turn, buffers)),
         ExifOrientation::Ignore => Ok(image),
     }
-}
-
-/// Red first.
-fn jpeg(bytes: &[u8], buffers: &mut Buffers) -> Result<(Image, Orientation), String> {
-    if !is_whole(bytes) {
-        return Err("the JPEG data ends early".into());
-    }
-    let options = DecoderOptions::default()
-        .jpeg_set_out_colorspace(ColorSpace::RGB)
-        .set_max_width(1 << 16)
-        .set_max_height(1 << 16);
-    let mut decoder = JpegDecoder::new_with_options(Cursor::new(bytes), options);
-    decoder.decode_headers().map_err(|error| error.to_string())?;
-    let info = decoder.info().ok_or("no picture in the JPEG data")?;
-    let (height, width) = (usize::from(info.height), usize::from(info.width));
-    if height == 0 || width == 0 {
-        return Err("the picture has no pixels".into());
-    }
-    if decoder.output_buffer_size() != Some(height * width * Image::CHANNELS) {
-        // Colour spaces that the decoder does not turn into RGB by itself (CMYK).
-        return other(bytes, buffers);
-    }
-    let mut image = buffers.image(height, width);
-    decoder.decode_into(image.data_mut()).map_err(|error| error.to_string())?;
-    let turn = decoder.exif().and_then(|it| Orientation::from_exif_chunk(it)).unwrap_or(Orientation::NoTransforms);
-    Ok((image, turn))
-}
-
-/// Whether the end-of-image marker follows the first scan. Decoders for the web fill up what is missing; to learn from,
-/// half a picture under whole boxes is no picture.
-fn is_whole(bytes: &[u8]) -> bool {
-    // Segments before the scan are skipped by their length: a thumbnail in one of them has a marker of its own.
-    let mut rest = &bytes[2..];
-    while let &[0xFF, marker, ref tail @ ..] = rest {
-        match (marker, tail) {
-            (0xDA, _) => return tail.windows(2).rev().any(|it| it == [0xFF, 0xD9]),
-            // Fill bytes, and markers without a length.
-            (0xFF, _) => rest = &rest[1..],
-            (0x01 | 0xD0..=0xD8, _) => rest = tail,
-            (_, &[high, low, ..]) => {
-                rest = tail.get(usize::from(u16::from_be_bytes([high, low]))..).unwrap_or_default()
-            }
-            _ => return false,
-        }
-    }
-    false
-}
-
-/// Red first.
-fn other(bytes: &[u8], buffers: &mut Buffers) -> Result<(Image, Orientation), String> {
-    let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|error| error.to_string())?;
-    if reader.format().is_none() {
-        return Err("not a picture in a known format (JPEG, PNG, BMP, WebP)".into());
-    }
-    let mut decoder = reader.into_decoder().map_err(|error| error.to_string())?;
-    let turn = image::ImageDecoder::orientation(&mut decoder).unwrap_or(Orientation::NoTransforms);
-    let decoded = DynamicImage::from_decoder(decoder).map_err(|error| error.to_string())?;
-    let rgb = decoded.into_rgb8();
-    let (height, width) = (rgb.height() as usize, rgb.width() as usize);
-    if height == 0 || width == 0 {
-        return Err("the picture has no pixels".into());
-    }
-    let mut image = buffers.image(height, width);
-    image.data_mut().copy_from_slice(rgb.as_raw());
-    Ok((image, turn))
 }
 
 #[inline(always)]
@@ -139,7 +67,7 @@ fn upright(image: Image, turn: Orientation, buffers: &mut Buffers) -> Image {
 
 #[cfg(test)]
 mod tests {
-    use image::{ExtendedColorType, ImageEncoder, codecs, metadata::Orientation};
+    use image::{DynamicImage, ExtendedColorType, ImageEncoder, codecs};
 
     use super::*;
     use crate::ops::golden;

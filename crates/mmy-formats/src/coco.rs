@@ -1,0 +1,281 @@
+//! COCO annotation files.
+
+use std::{borrow::Cow, fmt, ops::Range};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, DeserializeOwned, IgnoredAny},
+};
+
+/// What is read of a COCO file; all else (segmentations above all) is skipped without being kept.
+#[derive(Debug, Deserialize)]
+pub struct File {
+    /// The pictures.
+    pub images: Vec<Picture>,
+    /// The objects in them.
+    #[serde(default)]
+    pub annotations: Vec<Annotation>,
+    /// The classes.
+    #[serde(default)]
+    pub categories: Vec<Category>,
+}
+
+/// A picture.
+#[derive(Debug, Deserialize)]
+pub struct Picture {
+    /// Its number.
+    pub id: i64,
+    /// Its file, below the folder of the pictures.
+    pub file_name: String,
+    /// Columns; 0 where nothing is said.
+    #[serde(default)]
+    pub width: usize,
+    /// Rows; 0 where nothing is said.
+    #[serde(default)]
+    pub height: usize,
+}
+
+/// An object.
+#[derive(Debug, Deserialize)]
+pub struct Annotation {
+    /// Its number.
+    #[serde(default)]
+    pub id: Option<i64>,
+    /// The picture's number.
+    pub image_id: i64,
+    /// The class's number.
+    pub category_id: i64,
+    /// Left, top, width, height; nothing where the writer had no number.
+    pub bbox: [Option<f64>; 4],
+    /// Whether it is a group, which is not learnt.
+    #[serde(default, deserialize_with = "flag")]
+    pub iscrowd: bool,
+    /// Whether it is to be passed over.
+    #[serde(default, deserialize_with = "flag")]
+    pub ignore: bool,
+}
+
+/// A class.
+#[derive(Debug, Deserialize)]
+pub struct Category {
+    /// Its number.
+    pub id: i64,
+    /// Its name.
+    pub name: String,
+}
+
+/// 0, 1, false or true.
+fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    struct Visitor;
+    impl de::Visitor<'_> for Visitor {
+        type Value = bool;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("0 or 1")
+        }
+        fn visit_bool<E: de::Error>(self, it: bool) -> Result<bool, E> {
+            Ok(it)
+        }
+        fn visit_u64<E: de::Error>(self, it: u64) -> Result<bool, E> {
+            Ok(it != 0)
+        }
+        fn visit_i64<E: de::Error>(self, it: i64) -> Result<bool, E> {
+            Ok(it != 0)
+        }
+        fn visit_unit<E: de::Error>(self) -> Result<bool, E> {
+            Ok(false)
+        }
+    }
+    deserializer.deserialize_any(Visitor)
+}
+
+/// Reads a file whose every entry has to be sound.
+///
+/// # Errors
+/// The first fault, with its line and column.
+pub fn parse(bytes: &[u8]) -> Result<File, serde_json::Error> {
+    match serde_json::from_slice(bytes) {
+        Ok(file) => Ok(file),
+        Err(error) => match without_nan(bytes) {
+            Cow::Owned(bytes) => serde_json::from_slice(&bytes),
+            Cow::Borrowed(_) => Err(error),
+        },
+    }
+}
+
+/// An entry and where it stands, from line 1.
+#[derive(Debug)]
+pub struct Row<T> {
+    /// Its first line.
+    pub line: usize,
+    /// The entry, or what is wrong with it.
+    pub value: Result<T, String>,
+}
+
+/// Every entry of a file, the broken ones too.
+#[derive(Debug)]
+pub struct Survey {
+    /// The pictures.
+    pub images: Vec<Row<Picture>>,
+    /// The objects in them.
+    pub annotations: Vec<Row<Annotation>>,
+    /// The classes.
+    pub categories: Vec<Row<Category>>,
+}
+
+/// Reads a file entry by entry, so that one broken entry does not hide the others.
+///
+/// # Errors
+/// When it is not JSON, or not an object with a list of `images`.
+pub fn survey(bytes: &[u8]) -> Result<Survey, serde_json::Error> {
+    #[derive(Deserialize)]
+    struct Lists {
+        #[expect(dead_code, reason = "only whether it is there and a list")]
+        images: Vec<IgnoredAny>,
+        #[expect(dead_code, reason = "only whether it is a list")]
+        #[serde(default)]
+        annotations: Vec<IgnoredAny>,
+        #[expect(dead_code, reason = "only whether it is a list")]
+        #[serde(default)]
+        categories: Vec<IgnoredAny>,
+    }
+    let bytes = without_nan(bytes);
+    serde_json::from_slice::<Lists>(&bytes)?;
+    let entries = entries(&bytes);
+    let breaks: Vec<_> = bytes.iter().enumerate().filter(|it| *it.1 == b'\n').map(|it| it.0).collect();
+    Ok(Survey {
+        images: rows(&bytes, &entries, &breaks, "images"),
+        annotations: rows(&bytes, &entries, &breaks, "annotations"),
+        categories: rows(&bytes, &entries, &breaks, "categories"),
+    })
+}
+
+fn rows<T: DeserializeOwned>(
+    bytes: &[u8],
+    entries: &[(String, Vec<Range<usize>>)],
+    breaks: &[usize],
+    list: &str,
+) -> Vec<Row<T>> {
+    let ranges = entries.iter().filter(|it| it.0 == list).flat_map(|it| &it.1);
+    let row = |it: &Range<usize>| Row {
+        line: breaks.partition_point(|&at| at < it.start) + 1,
+        value: serde_json::from_slice(&bytes[it.clone()]).map_err(|error| {
+            // The place is one within the entry, which tells nobody anything.
+            let text = error.to_string();
+            text.rsplit_once(" at line ").map_or(text.clone(), |it| it.0.to_owned())
+        }),
+    };
+    ranges.map(row).collect()
+}
+
+/// Where the elements of each list of the outermost object are; the text is known to be JSON.
+fn entries(json: &[u8]) -> Vec<(String, Vec<Range<usize>>)> {
+    let (mut out, mut depth, mut at) = (Vec::<(String, Vec<Range<usize>>)>::new(), 0, 0);
+    let (mut key, mut in_list, mut begin) = (String::new(), false, None);
+    while let Some(&byte) = json.get(at) {
+        let start = at;
+        at += 1;
+        match byte {
+            b'"' => {
+                while json.get(at).is_some_and(|it| *it != b'"') {
+                    at += if json[at] == b'\\' { 2 } else { 1 };
+                }
+                at += 1;
+                if depth == 1 {
+                    // A key, or the text that stands under one, which no list follows.
+                    key = serde_json::from_slice(&json[start..at.min(json.len())]).unwrap_or_default();
+                }
+            }
+            b'[' | b'{' => {
+                depth += 1;
+                if depth == 2 {
+                    in_list = byte == b'[';
+                    if in_list {
+                        out.push((std::mem::take(&mut key), Vec::new()));
+                        continue;
+                    }
+                }
+            }
+            b']' | b'}' => depth -= 1,
+            _ => {}
+        }
+        let ends = (depth == 2 && byte == b',') || (depth == 1 && byte == b']');
+        if in_list && ends {
+            if let (Some(begin), Some(list)) = (begin.take(), out.last_mut()) {
+                list.1.push(begin..start);
+            }
+            in_list = depth == 2;
+        } else if in_list && begin.is_none() && !byte.is_ascii_whitespace() {
+            begin = Some(start);
+        }
+    }
+    out
+}
+
+/// Python's writers put `NaN` and `Infinity` into JSON, which does not have them: they become null.
+fn without_nan(bytes: &[u8]) -> Cow<'_, [u8]> {
+    let (mut out, mut copied, mut at, mut quoted) = (Vec::new(), 0, 0, false);
+    while let Some(&byte) = bytes.get(at) {
+        let word = match byte {
+            b'N' | b'I' | b'-' if !quoted => {
+                [&b"NaN"[..], b"Infinity", b"-Infinity", b"-NaN"].into_iter().find(|it| bytes[at..].starts_with(it))
+            }
+            _ => None,
+        };
+        at += match (word, byte) {
+            (Some(word), _) => {
+                out.extend_from_slice(&bytes[copied..at]);
+                out.extend_from_slice(b"null");
+                copied = at + word.len();
+                word.len()
+            }
+            (None, b'\\') => 2,
+            (None, _) => 1,
+        };
+        quoted ^= byte == b'"';
+    }
+    if copied == 0 {
+        return Cow::Borrowed(bytes);
+    }
+    out.extend_from_slice(&bytes[copied..]);
+    Cow::Owned(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_that_json_lacks_become_null() {
+        let check = |text: &str, expect: &str| {
+            assert_eq!(without_nan(text.as_bytes()), expect.as_bytes());
+        };
+        check(r#"[1, NaN, -Infinity, Infinity]"#, "[1, null, null, null]");
+        check(r#"{"NaN\"NaN": NaN, "a\\": -NaN}"#, r#"{"NaN\"NaN": null, "a\\": null}"#);
+        check("[-1, null]\\", "[-1, null]\\");
+    }
+
+    #[test]
+    fn a_survey_goes_on_behind_broken_entries() {
+        let text = "{\"images\": [\n {\"id\": 1, \"file_name\": \"a\"},\n {\"id\": \"x\"}],\n\
+                    \"annotations\": [{\"image_id\": 1,\n \"category_id\": 2, \"bbox\": [NaN, 0, 1, 1]},\n\
+                    {\"image_id\": 1, \"category_id\": 2, \"bbox\": [1]}], \"info\": [3], \"a\": {\"images\": [1]}}";
+        let survey = survey(text.as_bytes()).unwrap();
+        let image = |at: usize| (survey.images[at].line, survey.images[at].value.as_ref().map(|it| it.id));
+        assert_eq!(image(0), (2, Ok(1)));
+        assert_eq!(image(1), (3, Err(&"invalid type: string \"x\", expected i64".to_owned())));
+        let boxes: Vec<_> =
+            survey.annotations.iter().map(|it| (it.line, it.value.as_ref().map(|it| it.bbox[0]))).collect();
+        assert_eq!(boxes[0], (4, Ok(None)));
+        assert_eq!(boxes[1].0, 6);
+        assert!(boxes[1].1.as_ref().unwrap_err().contains("invalid length 1"));
+        assert!(survey.categories.is_empty());
+    }
+
+    #[test]
+    fn what_is_no_coco_file_is_an_error() {
+        for text in ["", "[", "[]", "3", "{}", "{\"images\": 3}", &"[".repeat(100_000)] {
+            assert!(parse(text.as_bytes()).is_err(), "{text}");
+            assert!(survey(text.as_bytes()).is_err(), "{text}");
+        }
+    }
+}
