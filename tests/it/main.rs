@@ -2,6 +2,7 @@
 
 mod breakage;
 mod configs;
+mod data_faults;
 mod faults;
 mod forward;
 mod kill;
@@ -11,3 +12,4 @@ mod support;
 mod trace;
 mod train;
 mod verify;
+mod weights;

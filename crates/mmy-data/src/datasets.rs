@@ -5,6 +5,7 @@ mod coco_json;
 mod faults;
 mod file;
 mod shapes;
-mod voc;
+pub(crate) mod voc;
 
+pub(crate) use faults::box_fault;
 pub use file::{FileDataset, FilterConfig, MetaInfo, Record};

@@ -9,6 +9,7 @@
 //! the middle of an epoch without drawing what came before.
 
 mod batch_shapes;
+pub mod check;
 pub mod collate;
 mod context;
 mod datasets;

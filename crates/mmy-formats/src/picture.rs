@@ -66,6 +66,14 @@ impl<'a> Picture<'a> {
         self.orientation
     }
 
+    /// Whether rows become columns when it is turned upright.
+    pub fn is_turned(&self) -> bool {
+        matches!(
+            self.orientation,
+            Orientation::Rotate90 | Orientation::Rotate270 | Orientation::Rotate90FlipH | Orientation::Rotate270FlipH
+        )
+    }
+
     /// Decodes into `out`, which has `height · width · 3` bytes: rows of interleaved pixels, red first. Transparency is
     /// dropped, grey is spread over the channels, 16 bits become 8.
     ///

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
+    data_check,
     model::{graph::GraphArgs, import::ImportArgs},
     replay::ReplayArgs,
     verify::VerifyArgs,
@@ -49,7 +50,7 @@ pub enum Command {
     /// Look into files of weights, of whatever origin, and convert them
     #[command(subcommand)]
     Weights(WeightsCommand),
-    /// Make data sets
+    /// Make data sets, and look for faults in them
     #[command(subcommand)]
     Data(DataCommand),
     /// Measure speed
@@ -231,6 +232,7 @@ Example:
 
 #[derive(Debug, Subcommand)]
 pub enum DataCommand {
+    Check(data_check::Args),
     /// Draw a synthetic data set in COCO format: textured backgrounds with overlapping, rotated, occluded shapes
     #[command(after_help = "\
 Examples:

@@ -2,6 +2,7 @@
 
 mod checkout;
 mod doctor;
+mod fuzz;
 mod setup;
 mod suite;
 mod tidy;
@@ -15,6 +16,8 @@ cargo xtask COMMAND
   setup      fetch libtorch into this checkout, unless one is there or LIBTORCH names one
   doctor     say what this machine has, what it lacks, and the command that mends it
   test       set up, then run every test, the quick ones first
+  fuzz [TARGET] [SECONDS]
+             run the fuzz targets, or one, for that long each (600); needs cargo-fuzz and a nightly compiler
   tidy       check the rules of the house: who imports whom, file lengths, parts, prints
   mmy ARGS   set up, build `mmy`, run it (`cargo mmy ARGS` is the same)
 ";
@@ -55,6 +58,7 @@ fn run(command: &str, args: &[OsString]) -> anyhow::Result<ExitCode> {
             suite::run(&checkout)
         }
         ("doctor", []) => Ok(doctor::run(&checkout)),
+        ("fuzz", args) => fuzz::run(&checkout, args),
         ("tidy", []) => tidy::run(&checkout),
         ("" | "help" | "-h" | "--help", _) => {
             print!("{USAGE}");

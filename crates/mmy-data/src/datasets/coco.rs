@@ -7,7 +7,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{FileDataset, FilterConfig, MetaInfo, coco_json};
-use crate::{BatchShapes, Dataset, DatasetSource, Pipeline, Transform};
+use crate::{
+    BatchShapes, Dataset, DatasetSource, Pipeline, Transform,
+    check::{self, Inspect, Inspection},
+};
 
 /// Pictures with a COCO annotation file.
 ///
@@ -45,10 +48,22 @@ pub struct DataPrefix {
 }
 
 register!(Dataset, "YOLOv5CocoDataset", Config);
+register!(Inspection, "YOLOv5CocoDataset", Config);
 
 impl Build<Dataset> for Config {
     fn build(&self, (): ()) -> Result<Arc<dyn DatasetSource>, BuildError> {
         Ok(Arc::new(self.open()?))
+    }
+}
+
+impl Build<Inspection> for Config {
+    fn build(&self, (): ()) -> Result<Box<dyn Inspect>, BuildError> {
+        self.metainfo.check().map_err(|error| error.at("metainfo"))?;
+        Ok(Box::new(check::Coco {
+            ann_file: self.data_root.join(&self.ann_file),
+            folder: self.data_root.join(&self.data_prefix.img),
+            wanted: self.metainfo.clone(),
+        }))
     }
 }
 

@@ -1,6 +1,10 @@
 //! COCO annotation files.
 
-use std::{collections::HashMap, fs, path::Path};
+use std::{
+    collections::{HashMap, HashSet},
+    fs,
+    path::Path,
+};
 
 use mmy_formats::coco::{Category, parse};
 use mmy_structures::{BBox, Instance};
@@ -18,6 +22,10 @@ use crate::DataError;
 pub(super) fn read(path: &Path, folder: &Path, wanted: &MetaInfo) -> Result<(Vec<Record>, MetaInfo), DataError> {
     let bytes = fs::read(path).map_err(|error| DataError::io(path, error))?;
     let file = parse(&bytes).map_err(|error| DataError::annotation(path, "", error))?;
+    let mut numbers = HashSet::with_capacity(file.categories.len());
+    if let Some(twice) = file.categories.iter().find(|it| !numbers.insert(it.id)) {
+        return Err(DataError::annotation(path, format_args!("category {}", twice.id), "is there twice"));
+    }
     let metainfo = metainfo(path, &file.categories, wanted)?;
     let labels: HashMap<i64, Option<u32>> = file
         .categories

@@ -47,7 +47,7 @@ impl Faults {
 }
 
 /// Why a box cannot be learnt from, if it cannot; `shape` is `(height, width)` of its picture, zeros when not known.
-pub(super) fn box_fault(bbox: BBox, shape: (usize, usize)) -> Option<&'static str> {
+pub(crate) fn box_fault(bbox: BBox, shape: (usize, usize)) -> Option<&'static str> {
     let (height, width) = (shape.0 as f32, shape.1 as f32);
     if bbox.xyxy().iter().any(|it| !it.is_finite()) {
         Some("with a coordinate that is no number")

@@ -124,6 +124,7 @@ impl FileDataset {
     /// When an index lies outside.
     pub fn filtered(mut self, filter: FilterConfig, indices: Option<&[i64]>) -> Result<Self, BuildError> {
         if !self.test_mode {
+            self.tell_of_unused_classes();
             let before = self.records.len();
             self.records.retain(|it| filter.keeps(it));
             if self.records.len() < before {
@@ -140,6 +141,17 @@ impl FileDataset {
             self.records = chosen.collect::<Result<_, _>>()?;
         }
         Ok(self)
+    }
+
+    /// A class without an object is a name that is written otherwise in the annotations, as a rule.
+    fn tell_of_unused_classes(&self) {
+        let used: HashSet<_> = self.records.iter().flat_map(|it| &it.instances).map(|it| it.label as usize).collect();
+        let unused = self.metainfo.classes.iter().enumerate().filter(|it| !used.contains(&it.0));
+        let unused: Vec<_> = unused.map(|it| it.1.as_str()).collect();
+        if !unused.is_empty() && !self.records.is_empty() {
+            let file = self.ann_file.as_ref().map(|it| format!("{}: ", it.display())).unwrap_or_default();
+            tracing::warn!("{file}no object is of the class `{}`", unused.join("`, `"));
+        }
     }
 
     /// Sorts the pictures and gives each the shape of its batch.

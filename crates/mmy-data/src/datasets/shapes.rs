@@ -7,7 +7,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{FilterConfig, MetaInfo, coco};
-use crate::{BatchShapes, Dataset, DatasetSource, Pipeline, ShapesConfig, ShapesOutcome, Transform, make_shapes};
+use crate::{
+    BatchShapes, Dataset, DatasetSource, Pipeline, ShapesConfig, ShapesOutcome, Transform,
+    check::{Inspect, Inspection},
+    make_shapes,
+};
 
 /// Filled shapes on textured backgrounds, in COCO's format; the files are made on first use, in seconds.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -61,12 +65,27 @@ impl Default for Config {
 }
 
 register!(Dataset, "ShapesDataset", Config);
+register!(Inspection, "ShapesDataset", Config);
 
 impl Build<Dataset> for Config {
     fn build(&self, (): ()) -> Result<Arc<dyn DatasetSource>, BuildError> {
         self.shapes.check().map_err(|(key, reason)| BuildError::new(reason).at(key).at("shapes"))?;
         // What the config itself says wrong is told before seconds go into drawing.
         Pipeline::build(&self.pipeline)?;
+        Ok(Arc::new(self.drawn()?.open()?))
+    }
+}
+
+impl Build<Inspection> for Config {
+    fn build(&self, (): ()) -> Result<Box<dyn Inspect>, BuildError> {
+        self.shapes.check().map_err(|(key, reason)| BuildError::new(reason).at(key).at("shapes"))?;
+        Build::<Inspection>::build(&self.drawn()?, ())
+    }
+}
+
+impl Config {
+    /// Draws the pictures unless they are there; yields the data set that they are.
+    fn drawn(&self) -> Result<coco::Config, BuildError> {
         let start = Instant::now();
         let made = make_shapes(&self.data_root, &self.shapes, &|_, _| ())
             .map_err(|error| BuildError::new(error.to_string()).at("data_root"))?;
@@ -82,7 +101,7 @@ impl Build<Dataset> for Config {
             Split::Train => "train",
             Split::Val => "val",
         };
-        let coco = coco::Config {
+        Ok(coco::Config {
             data_root: self.data_root.clone(),
             ann_file: format!("annotations/instances_{name}.json").into(),
             data_prefix: coco::DataPrefix { img: name.into() },
@@ -92,7 +111,6 @@ impl Build<Dataset> for Config {
             test_mode: self.test_mode,
             indices: self.indices.clone(),
             pipeline: self.pipeline.clone(),
-        };
-        Ok(Arc::new(coco.open()?))
+        })
     }
 }

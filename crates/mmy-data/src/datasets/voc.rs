@@ -18,7 +18,10 @@ use super::{
     FileDataset, FilterConfig, MetaInfo, Record,
     faults::{Faults, box_fault},
 };
-use crate::{BatchShapes, DataError, Dataset, DatasetSource, Pipeline, Transform};
+use crate::{
+    BatchShapes, DataError, Dataset, DatasetSource, Pipeline, Transform,
+    check::{self, Inspect, Inspection},
+};
 
 /// Pictures with Pascal VOC annotations: one XML file each, and lists of names in `ImageSets/Main`.
 ///
@@ -66,10 +69,24 @@ impl Default for DataPrefix {
 }
 
 register!(Dataset, "YOLOv5VOCDataset", Config);
+register!(Inspection, "YOLOv5VOCDataset", Config);
 
 impl Build<Dataset> for Config {
     fn build(&self, (): ()) -> Result<Arc<dyn DatasetSource>, BuildError> {
         Ok(Arc::new(self.open()?))
+    }
+}
+
+impl Build<Inspection> for Config {
+    fn build(&self, (): ()) -> Result<Box<dyn Inspect>, BuildError> {
+        self.metainfo.check().map_err(|error| error.at("metainfo"))?;
+        let root = self.data_root.join(&self.data_prefix.sub_data_root);
+        Ok(Box::new(check::Voc {
+            split: self.data_root.join(&self.ann_file),
+            pictures: root.join(&self.data_prefix.img_subdir),
+            annotations: root.join(&self.data_prefix.ann_subdir),
+            wanted: self.metainfo.clone(),
+        }))
     }
 }
 
@@ -129,7 +146,7 @@ impl Config {
 }
 
 /// `NAME.jpg`, or the ending that the annotation's own file name has where there is no such file.
-fn picture(folder: &Path, name: &str, filename: Option<&str>) -> PathBuf {
+pub(crate) fn picture(folder: &Path, name: &str, filename: Option<&str>) -> PathBuf {
     let jpg = folder.join(format!("{name}.jpg"));
     let extension = filename.and_then(|it| Path::new(it).extension());
     match extension {
@@ -161,7 +178,7 @@ fn read(path: &Path) -> Result<Xml, DataError> {
 }
 
 /// A box from 0, with its end excluded. As MMDetection: fractions are cut off, then 1 is taken off all four edges.
-pub(super) fn bbox(object: &voc::Object) -> BBox {
+pub(crate) fn bbox(object: &voc::Object) -> BBox {
     let [x1, y1, x2, y2] = object.edges.map(|it| it.trunc() as f32 - 1.0);
     BBox::new(x1, y1, x2, y2)
 }

@@ -105,6 +105,8 @@ fn what_is_something_else_is_named() {
     check(b"version https://git-lfs.github.com/spec/v1\n", "Git LFS pointer");
     check(b"\x1f\x8b\x08", "gzip");
     check(b"\x80\x04\x95", "a pickle that `torch.save` did not write");
+    check(b"\x89HDF\r\n\x1a\n", "HDF5");
+    check(&[&[b'a'; 257][..], b"ustar\0"].concat(), "tar archive");
     check(b"import torch\n", "another format");
     check(&fixture("script.pt"), "a TorchScript program");
 }

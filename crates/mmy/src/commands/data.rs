@@ -4,12 +4,16 @@ use mmy_data::{ShapesConfig, ShapesOutcome, make_shapes};
 
 use crate::{
     cli::DataCommand,
+    commands::data_check,
     failure::{Failure, Outcome},
     logging, progress,
 };
 
 pub fn run(command: DataCommand) -> Outcome {
-    let DataCommand::Shapes { dir, train, val, size, difficulty, seed } = command;
+    let (dir, train, val, size, difficulty, seed) = match command {
+        DataCommand::Shapes { dir, train, val, size, difficulty, seed } => (dir, train, val, size, difficulty, seed),
+        DataCommand::Check(args) => return data_check::run(&args),
+    };
     let log = logging::start();
     let default = ShapesConfig::default();
     let config = ShapesConfig {

@@ -3,6 +3,7 @@
 mod bench;
 mod config;
 mod data;
+pub mod data_check;
 pub mod model;
 mod predict;
 mod registry;
