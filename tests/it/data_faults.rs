@@ -15,7 +15,20 @@ fn data() -> TempDir {
     let args = ["data", "shapes", "data/shapes", "--train", "24", "--val", "8", "--size", "96", "96"];
     ok(dir.path(), &args);
     // The shapes of the config itself: drawn again by the first run if they were others.
-    ok(dir.path(), &["data", "check", &config("starnet_s1_yolov5.toml"), "--set", SHAPES[0], "--set", SHAPES[1], "--set", SHAPES[2]]);
+    ok(
+        dir.path(),
+        &[
+            "data",
+            "check",
+            &config("starnet_s1_yolov5.toml"),
+            "--set",
+            SHAPES[0],
+            "--set",
+            SHAPES[1],
+            "--set",
+            SHAPES[2],
+        ],
+    );
     dir
 }
 

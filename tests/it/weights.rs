@@ -37,7 +37,8 @@ fn as_pth(checkpoint: &Path, prefix: &str, pth: &Path) {
         pickle.extend(b"ctorch._utils\n_rebuild_tensor_v2\n((");
         pickle.extend(text("storage"));
         pickle.extend(format!("ctorch\n{storage}\n").bytes());
-        pickle.extend([text(&at.to_string()), text("cpu"), int(tensor.numel() as i64), b"tQ".to_vec(), int(0)].concat());
+        pickle
+            .extend([text(&at.to_string()), text("cpu"), int(tensor.numel() as i64), b"tQ".to_vec(), int(0)].concat());
         pickle.extend([tuple(&size), tuple(&stride), b"\x89}tR".to_vec()].concat());
         let mut bytes = vec![0; tensor.numel() * tensor.kind().elt_size_in_bytes()];
         tensor.contiguous().copy_data_u8(&mut bytes, tensor.numel());
@@ -67,12 +68,29 @@ fn files_are_shown_converted_and_compared() {
     let shown = ok(dir, &["weights", "show", &fixture("mmyolo.pth")]).out;
     assert!(shown.contains("classes: cat, dog") && shown.contains("other part: ema_state_dict, 7 tensors"), "{shown}");
 
-    ok(dir, &["weights", "convert", &fixture("module.pt"), "a.safetensors", "--key", "model", "--strip", "model.", "--prefix", "m."]);
+    ok(
+        dir,
+        &[
+            "weights",
+            "convert",
+            &fixture("module.pt"),
+            "a.safetensors",
+            "--key",
+            "model",
+            "--strip",
+            "model.",
+            "--prefix",
+            "m.",
+        ],
+    );
     let names: Vec<_> = read_safetensors(dir.join("a.safetensors")).unwrap().tensors.into_keys().collect();
     assert!(names.contains(&"m.0.conv.weight".to_owned()) && names.contains(&"m.stride".to_owned()), "{names:?}");
     ok(dir, &["weights", "convert", &fixture("mmyolo.pth"), "h.safetensors", "--half"]);
     let half = read_safetensors(dir.join("h.safetensors")).unwrap().tensors;
-    assert_eq!((half["conv.weight"].kind(), half["bn.num_batches_tracked"].kind()), (tch::Kind::Half, tch::Kind::Int64));
+    assert_eq!(
+        (half["conv.weight"].kind(), half["bn.num_batches_tracked"].kind()),
+        (tch::Kind::Half, tch::Kind::Int64)
+    );
     let ran = mmy(dir, &["weights", "diff", &fixture("mmyolo.pth"), &fixture("wrapped.pth.tar")]);
     assert_eq!(ran.status, Some(0), "{}", ran.out);
     let ran = mmy(dir, &["weights", "diff", "a.safetensors", "h.safetensors"]);
@@ -154,9 +172,14 @@ fn a_checkpoint_of_pytorch_is_taken_wherever_ours_is() {
 
     // A head of another class count starts afresh when training goes on, and is no model to test.
     let three = ["--set", "shapes.classes=[\"circle\",\"square\",\"star\"]", "--set", "data_root=\"data/three\""];
-    let more = [&["--set", "max_epochs=1", "--set", "val_interval=9", "--load-from", "x.pth", "--work-dir", "lc"], &three[..]];
+    let more =
+        [&["--set", "max_epochs=1", "--set", "val_interval=9", "--load-from", "x.pth", "--work-dir", "lc"], &three[..]];
     let ran = ok(dir, &train_args(&base, &more.concat()));
-    assert!(ran.err.contains("6 misshapen") && ran.err.contains("bbox_head.head_module.convs_pred.0.weight"), "{}", ran.err);
+    assert!(
+        ran.err.contains("6 misshapen") && ran.err.contains("bbox_head.head_module.convs_pred.0.weight"),
+        "{}",
+        ran.err
+    );
     let args: Vec<_> = ["test", &base, "x.pth", "--work-dir", "d"].into_iter().chain(tiny).chain(three).collect();
     let ran = mmy(dir, &args);
     assert_eq!(ran.status, Some(2), "{}", ran.err);

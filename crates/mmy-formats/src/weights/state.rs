@@ -3,7 +3,7 @@
 //! A checkpoint may be a state dict, a dictionary that has one somewhere, or a whole module with its tensors in
 //! `_parameters`, `_buffers` and `_modules`.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::{
     Format, Origin, WeightsError,
@@ -40,8 +40,11 @@ const PART_DEPTH: usize = 4;
 const MODULE_DEPTH: usize = 100;
 /// Tensors that are named, with those that one module under many names repeats.
 const MAX_TENSORS: usize = 1 << 20;
-/// Bytes of all names together: a deep tree of long names would repeat them.
-const MAX_NAMES: usize = 64 << 20;
+/// Bytes of all names together, and entries of dictionaries that are looked at: a deep tree of long names would repeat
+/// them, and a module that stands in a million places would be looked through a million times.
+const MAX_WORK: usize = 64 << 20;
+/// Parts that are listed.
+const MAX_PARTS: usize = 100;
 
 /// What was found: tensors by name, and where.
 #[derive(Debug)]
@@ -56,8 +59,9 @@ pub(super) fn find<'a>(
     choice: &Choice,
     format: Format,
 ) -> Result<Found<'a>, WeightsError> {
-    let mut parts = Vec::new();
-    look_for_parts(values, root, &mut String::new(), 0, &mut parts);
+    let mut search = Search { values, seen: HashSet::new(), parts: Vec::new() };
+    search.below(root, &mut String::new(), 0);
+    let mut parts = search.parts;
     let taken = match &choice.key {
         Some(key) => match parts.iter().position(|it| it.0 == *key) {
             Some(at) => at,
@@ -114,28 +118,39 @@ fn best(parts: &[(String, Id)]) -> Option<usize> {
 }
 
 /// Collects the dotted paths of what could be a model's weights.
-fn look_for_parts(values: &Values, id: Id, path: &mut String, depth: usize, parts: &mut Vec<(String, Id)>) {
-    if parts.len() >= 100 {
-        return;
-    }
-    if module_state(values, id).is_some() || is_state_dict(values, id) {
-        parts.push((path.clone(), id));
-        return;
-    }
-    if depth == PART_DEPTH {
-        return;
-    }
-    // What stands under a number is an optimiser's, what stands in an object is a program's own.
-    let Value::Dict(pairs) = values.get(id) else { return };
-    for &(key, value) in pairs.iter().take(1000) {
-        let Some(key) = values.text(key).filter(|it| it.len() < 200) else { continue };
-        let length = path.len();
-        if !path.is_empty() {
-            path.push('.');
+struct Search<'a> {
+    values: &'a Values,
+    /// Dictionaries that were looked into, so that one that stands in many places is looked into once.
+    seen: HashSet<Id>,
+    parts: Vec<(String, Id)>,
+}
+
+impl Search<'_> {
+    fn below(&mut self, id: Id, path: &mut String, depth: usize) {
+        let values = self.values;
+        if self.parts.len() >= MAX_PARTS || self.seen.contains(&id) {
+            return;
         }
-        path.push_str(key);
-        look_for_parts(values, value, path, depth + 1, parts);
-        path.truncate(length);
+        if module_state(values, id).is_some() || is_state_dict(values, id) {
+            self.parts.push((path.clone(), id));
+            return;
+        }
+        // What stands under a number is an optimiser's, what stands in an object is a program's own.
+        let Value::Dict(pairs) = values.get(id) else { return };
+        self.seen.insert(id);
+        if depth == PART_DEPTH {
+            return;
+        }
+        for &(key, value) in pairs {
+            let Some(key) = values.text(key).filter(|it| it.len() < 200) else { continue };
+            let length = path.len();
+            if !path.is_empty() {
+                path.push('.');
+            }
+            path.push_str(key);
+            self.below(value, path, depth + 1);
+            path.truncate(length);
+        }
     }
 }
 
@@ -165,13 +180,13 @@ struct Walk<'a> {
     format: Format,
     tensors: Vec<(String, &'a Tensor, &'a Storage)>,
     skipped: Vec<String>,
-    name_bytes: usize,
+    work: usize,
 }
 
 impl<'a> Walk<'a> {
     /// Collects the tensors of a part.
     fn over(values: &'a Values, format: Format, part: Id) -> Result<Self, WeightsError> {
-        let mut walk = Walk { values, format, tensors: Vec::new(), skipped: Vec::new(), name_bytes: 0 };
+        let mut walk = Walk { values, format, tensors: Vec::new(), skipped: Vec::new(), work: 0 };
         walk.part(part)?;
         Ok(walk)
     }
@@ -197,10 +212,12 @@ impl<'a> Walk<'a> {
         if depth == MODULE_DEPTH {
             return Err(self.format.broken(format!("modules within modules, {MODULE_DEPTH} deep, at `{prefix}`")));
         }
+        self.spend(8 * values.pairs(state).len())?;
         let below = |name| values.under(state, name).map(|it| values.pairs(it)).unwrap_or_default();
         let passing = values.under(state, "_non_persistent_buffers_set");
         let passing = passing.map(|it| values.elements(it)).unwrap_or_default();
-        let passing: Vec<_> = passing.iter().filter_map(|&it| values.text(it)).collect();
+        let passing: HashSet<_> = passing.iter().filter_map(|&it| values.text(it)).collect();
+        self.spend(passing.len())?;
         for &(key, value) in below("_parameters").iter().chain(below("_buffers")) {
             let Some(name) = values.text(key).filter(|it| !passing.contains(it)) else { continue };
             self.entry(format!("{prefix}{name}"), value)?;
@@ -236,9 +253,9 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    fn spend(&mut self, name: usize) -> Result<(), WeightsError> {
-        self.name_bytes += name;
-        if self.tensors.len() + self.skipped.len() >= MAX_TENSORS || self.name_bytes > MAX_NAMES {
+    fn spend(&mut self, work: usize) -> Result<(), WeightsError> {
+        self.work += work;
+        if self.tensors.len() + self.skipped.len() >= MAX_TENSORS || self.work > MAX_WORK {
             return Err(self.format.broken("more tensors and modules than any model has"));
         }
         Ok(())
