@@ -127,7 +127,7 @@ fn torn_files_are_errors() {
 fn damaged_files_do_no_harm() {
     for name in ["kinds.pth", "legacy.pth", "deflated.pth", "mmyolo.pth", "module.pt"] {
         let whole = fixture(name);
-        for at in 0..whole.len() {
+        for at in (0..whole.len()).step_by(3) {
             let mut broken = whole.clone();
             broken[at] ^= 1 << (at % 8);
             if let Ok(mut weights) = open(&broken, None) {
