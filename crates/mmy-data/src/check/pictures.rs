@@ -51,7 +51,7 @@ pub(super) fn check(sets: &[(Vec<String>, Survey)], progress: &(dyn Fn(usize, us
             Err(reason) => find(Level::Error, "image-broken", path, None, format!("{reason}; {}", at())),
             Ok(is) if said != (0, 0) && said != *is => {
                 let text = format!(
-                    "{} is {}×{}, not {}×{}, so that its boxes would be off; a run leaves it out",
+                    "{} is {}×{}, not {}×{}, so that its boxes would be off: training leaves it out, a test ends",
                     path.display(),
                     is.1,
                     is.0,
