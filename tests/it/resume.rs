@@ -83,7 +83,7 @@ fn what_cannot_be_resumed_is_said() {
     let lr = "optim_wrapper.optimizer.lr=0.02";
     let cases: [(&[&str], &str); 7] = [
         (&["--resume", &best], "not what a run needs to go on"),
-        (&["--resume", &torn], "not a safetensors file"),
+        (&["--resume", &torn], "not a sound safetensors file"),
         (&["--resume", &last], "train_cfg.max_epochs: 1 in the checkpoint, 3 now"),
         (&["--resume", &last, "--set", one, "--set", three], "train_dataloader.batch_size: 4 in the checkpoint, 3 now"),
         (&["--resume", &last, "--set", one, "--set", lr], "optimizer.lr: 0.01 in the checkpoint, 0.02 now (--set"),
