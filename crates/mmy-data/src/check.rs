@@ -1,6 +1,6 @@
 //! Looks through the files of data sets before anything is trained, and tells what is wrong, with file and line.
 //!
-//! A data set that can be looked through registers an [`Inspection`] under its own name; what it lists, [`check`] holds
+//! A data set that can be looked through submits an [`Inspection`] beside its `register!`; what it lists, [`check`] holds
 //! against the pictures themselves.
 
 mod boxes;
@@ -10,18 +10,56 @@ mod voc;
 
 use std::{collections::BTreeMap, fmt, path::PathBuf};
 
-use mmy_registry::Kind;
-use serde::Serialize;
+use mmy_registry::{BuildError, Slot, inventory};
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::Dataset;
 
 pub(crate) use coco::Coco;
 pub(crate) use voc::Voc;
 
-/// What a data set says of its own files; registered under the data set's name.
-pub struct Inspection;
-impl Kind for Inspection {
-    const NAME: &'static str = "data inspection";
-    type Args<'a> = ();
-    type Output = Box<dyn Inspect>;
+/// That the files of a data set can be looked through: submitted beside its `register!`, as
+/// `inventory::submit! { Inspection::new::<Config>("YOLOv5CocoDataset") }`.
+pub struct Inspection {
+    name: &'static str,
+    open: fn(&Slot<Dataset>) -> Result<Box<dyn Inspect>, BuildError>,
+}
+
+inventory::collect!(Inspection);
+
+impl Inspection {
+    /// For the data set that is registered with this name and config.
+    pub const fn new<C: Inspectable + DeserializeOwned>(name: &'static str) -> Self {
+        Inspection { name, open: open::<C> }
+    }
+
+    /// That of the data set in a config's slot; nothing when it cannot be looked through.
+    ///
+    /// # Errors
+    /// When the config contradicts itself.
+    pub fn of(slot: &Slot<Dataset>) -> Option<Result<Box<dyn Inspect>, BuildError>> {
+        let found = inventory::iter::<Inspection>.into_iter().find(|it| it.name == slot.name())?;
+        Some((found.open)(slot).map_err(|error| error.at(slot.path())))
+    }
+}
+
+/// A slot knows its config as something to build a data set from; its values are those of the config all the same.
+fn open<C: Inspectable + DeserializeOwned>(slot: &Slot<Dataset>) -> Result<Box<dyn Inspect>, BuildError> {
+    let failed = |error: serde_json::Error| BuildError::new(error.to_string());
+    let mut values = serde_json::to_value(slot).map_err(failed)?;
+    if let Some(table) = values.as_object_mut() {
+        table.remove("type");
+    }
+    serde_json::from_value::<C>(values).map_err(failed)?.inspection()
+}
+
+/// The config of a data set that can be looked through.
+pub trait Inspectable {
+    /// What looks through it.
+    ///
+    /// # Errors
+    /// When the config contradicts itself.
+    fn inspection(&self) -> Result<Box<dyn Inspect>, BuildError>;
 }
 
 /// A data set whose files can be looked through.

@@ -2,14 +2,14 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use mmy_registry::{Build, BuildError, Slot, register};
+use mmy_registry::{Build, BuildError, Slot, inventory, register};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{FileDataset, FilterConfig, MetaInfo, coco_json};
 use crate::{
     BatchShapes, Dataset, DatasetSource, Pipeline, Transform,
-    check::{self, Inspect, Inspection},
+    check::{self, Inspect, Inspectable, Inspection},
 };
 
 /// Pictures with a COCO annotation file.
@@ -48,7 +48,7 @@ pub struct DataPrefix {
 }
 
 register!(Dataset, "YOLOv5CocoDataset", Config);
-register!(Inspection, "YOLOv5CocoDataset", Config);
+inventory::submit! { Inspection::new::<Config>("YOLOv5CocoDataset") }
 
 impl Build<Dataset> for Config {
     fn build(&self, (): ()) -> Result<Arc<dyn DatasetSource>, BuildError> {
@@ -56,8 +56,8 @@ impl Build<Dataset> for Config {
     }
 }
 
-impl Build<Inspection> for Config {
-    fn build(&self, (): ()) -> Result<Box<dyn Inspect>, BuildError> {
+impl Inspectable for Config {
+    fn inspection(&self) -> Result<Box<dyn Inspect>, BuildError> {
         self.metainfo.check().map_err(|error| error.at("metainfo"))?;
         Ok(Box::new(check::Coco {
             ann_file: self.data_root.join(&self.ann_file),

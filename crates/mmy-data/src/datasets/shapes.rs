@@ -2,14 +2,14 @@
 
 use std::{path::PathBuf, sync::Arc, time::Instant};
 
-use mmy_registry::{Build, BuildError, Slot, register};
+use mmy_registry::{Build, BuildError, Slot, inventory, register};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{FilterConfig, MetaInfo, coco};
 use crate::{
     BatchShapes, Dataset, DatasetSource, Pipeline, ShapesConfig, ShapesOutcome, Transform,
-    check::{Inspect, Inspection},
+    check::{Inspect, Inspectable, Inspection},
     make_shapes,
 };
 
@@ -65,7 +65,7 @@ impl Default for Config {
 }
 
 register!(Dataset, "ShapesDataset", Config);
-register!(Inspection, "ShapesDataset", Config);
+inventory::submit! { Inspection::new::<Config>("ShapesDataset") }
 
 impl Build<Dataset> for Config {
     fn build(&self, (): ()) -> Result<Arc<dyn DatasetSource>, BuildError> {
@@ -76,10 +76,10 @@ impl Build<Dataset> for Config {
     }
 }
 
-impl Build<Inspection> for Config {
-    fn build(&self, (): ()) -> Result<Box<dyn Inspect>, BuildError> {
+impl Inspectable for Config {
+    fn inspection(&self) -> Result<Box<dyn Inspect>, BuildError> {
         self.shapes.check().map_err(|(key, reason)| BuildError::new(reason).at(key).at("shapes"))?;
-        Build::<Inspection>::build(&self.drawn()?, ())
+        self.drawn()?.inspection()
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 };
 
 use mmy_formats::voc::{self, Xml};
-use mmy_registry::{Build, BuildError, Slot, register};
+use mmy_registry::{Build, BuildError, Slot, inventory, register};
 use mmy_structures::{BBox, Instance};
 use rayon::prelude::*;
 use schemars::JsonSchema;
@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     BatchShapes, DataError, Dataset, DatasetSource, Pipeline, Transform,
-    check::{self, Inspect, Inspection},
+    check::{self, Inspect, Inspectable, Inspection},
 };
 
 /// Pictures with Pascal VOC annotations: one XML file each, and lists of names in `ImageSets/Main`.
@@ -69,7 +69,7 @@ impl Default for DataPrefix {
 }
 
 register!(Dataset, "YOLOv5VOCDataset", Config);
-register!(Inspection, "YOLOv5VOCDataset", Config);
+inventory::submit! { Inspection::new::<Config>("YOLOv5VOCDataset") }
 
 impl Build<Dataset> for Config {
     fn build(&self, (): ()) -> Result<Arc<dyn DatasetSource>, BuildError> {
@@ -77,8 +77,8 @@ impl Build<Dataset> for Config {
     }
 }
 
-impl Build<Inspection> for Config {
-    fn build(&self, (): ()) -> Result<Box<dyn Inspect>, BuildError> {
+impl Inspectable for Config {
+    fn inspection(&self) -> Result<Box<dyn Inspect>, BuildError> {
         self.metainfo.check().map_err(|error| error.at("metainfo"))?;
         let root = self.data_root.join(&self.data_prefix.sub_data_root);
         Ok(Box::new(check::Voc {

@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, fmt::Write};
 
 use mmy_config::from_node_at;
-use mmy_data::check::{Finding, Inspection, Level, Report, check};
+use mmy_data::{
+    Dataset,
+    check::{Finding, Inspection, Level, Report, check},
+};
 use mmy_registry::Slot;
 use serde_json::json;
 
@@ -46,13 +49,18 @@ pub fn run(args: &Args) -> Outcome {
     for loader in ["train_dataloader", "val_dataloader", "test_dataloader"] {
         let path = format!("{loader}.dataset");
         if project.loaded.root.get(&path).is_some() {
-            let inspection: Slot<Inspection> = from_node_at(&project.loaded, &path)?;
-            let inspection = inspection.build(()).map_err(|it| project.place_build(it))?;
-            surveys.push((loader.to_owned(), inspection.inspect()));
+            let slot: Slot<Dataset> = from_node_at(&project.loaded, &path)?;
+            match Inspection::of(&slot) {
+                Some(it) => {
+                    let inspection = it.map_err(|it| project.place_build(it))?;
+                    surveys.push((loader.to_owned(), inspection.inspect()));
+                }
+                None => tracing::warn!("{path}: the files of a {} cannot be looked through", slot.name()),
+            }
         }
     }
     if surveys.is_empty() {
-        return Err(Failure::User("the config has no loader, hence no data to look at".into()));
+        return Err(Failure::User("the config has no data that can be looked through".into()));
     }
     let bar = progress::bar(log.bars(), "check", 0, "pictures");
     let report = check(surveys, &|done, all| {
