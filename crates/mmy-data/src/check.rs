@@ -18,11 +18,14 @@ use crate::Dataset;
 pub(crate) use coco::Coco;
 pub(crate) use voc::Voc;
 
+/// What looks through a data set's files, or why its config contradicts itself.
+pub type Opened = Result<Box<dyn Inspect>, BuildError>;
+
 /// That the files of a data set can be looked through: submitted beside its `register!`, as
 /// `inventory::submit! { Inspection::new::<Config>("YOLOv5CocoDataset") }`.
 pub struct Inspection {
     name: &'static str,
-    open: fn(&Slot<Dataset>) -> Result<Box<dyn Inspect>, BuildError>,
+    open: fn(&Slot<Dataset>) -> Opened,
 }
 
 inventory::collect!(Inspection);
@@ -37,14 +40,14 @@ impl Inspection {
     ///
     /// # Errors
     /// When the config contradicts itself.
-    pub fn of(slot: &Slot<Dataset>) -> Option<Result<Box<dyn Inspect>, BuildError>> {
+    pub fn of(slot: &Slot<Dataset>) -> Option<Opened> {
         let found = inventory::iter::<Inspection>.into_iter().find(|it| it.name == slot.name())?;
         Some((found.open)(slot).map_err(|error| error.at(slot.path())))
     }
 }
 
 /// A slot knows its config as something to build a data set from; its values are those of the config all the same.
-fn open<C: Inspectable + DeserializeOwned>(slot: &Slot<Dataset>) -> Result<Box<dyn Inspect>, BuildError> {
+fn open<C: Inspectable + DeserializeOwned>(slot: &Slot<Dataset>) -> Opened {
     let failed = |error: serde_json::Error| BuildError::new(error.to_string());
     let mut values = serde_json::to_value(slot).map_err(failed)?;
     if let Some(table) = values.as_object_mut() {
@@ -59,7 +62,7 @@ pub trait Inspectable {
     ///
     /// # Errors
     /// When the config contradicts itself.
-    fn inspection(&self) -> Result<Box<dyn Inspect>, BuildError>;
+    fn inspection(&self) -> Opened;
 }
 
 /// A data set whose files can be looked through.
