@@ -3,6 +3,7 @@
 mod breakage;
 mod configs;
 mod data_faults;
+mod deploy;
 mod faults;
 mod forward;
 mod kill;

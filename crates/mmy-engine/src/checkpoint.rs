@@ -62,6 +62,9 @@ pub struct Manifest {
     pub metrics: Vec<(String, f64)>,
     /// Whether a run can go on from it.
     pub resumable: bool,
+    /// Whether the model is in its deployed form (see [`mmy_nn::reparam`]), which can be tested and used, not trained.
+    #[serde(default)]
+    pub deployed: bool,
     /// What the hooks remember.
     pub hooks: serde_json::Map<String, Value>,
     /// Recent scalars, for log lines.
@@ -74,6 +77,27 @@ pub struct Manifest {
 impl Manifest {
     /// The version that this program writes.
     pub const FORMAT: u32 = 1;
+
+    /// What can be said of weights that mmy did not train: classes are called by their indices, and there is no config
+    /// yet.
+    pub fn of_weights(name: &str, num_classes: usize) -> Self {
+        Manifest {
+            format: Self::FORMAT,
+            mmy: env!("CARGO_PKG_VERSION").into(),
+            libtorch: mmy_libtorch::VERSION.into(),
+            name: name.to_owned(),
+            config: String::new(),
+            classes: (0..num_classes).map(|it| it.to_string()).collect(),
+            progress: Progress::default(),
+            seed: 0,
+            threads: mmy_torch::threads::intra_op(),
+            metrics: Vec::new(),
+            resumable: false,
+            deployed: false,
+            hooks: serde_json::Map::new(),
+            messages: MessageHub::default(),
+        }
+    }
 }
 
 /// A checkpoint in memory.

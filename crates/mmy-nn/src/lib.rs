@@ -19,9 +19,11 @@
 pub mod file;
 mod init;
 pub mod layers;
+pub mod quantise;
+pub mod reparam;
 mod scope;
 mod state;
-#[cfg(feature = "testing")]
+#[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod trace;
 

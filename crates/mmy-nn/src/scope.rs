@@ -10,7 +10,7 @@ use std::{
 use mmy_torch::memory_format::{MemoryFormat, to_memory_format};
 use tch::{Device, Kind, Tensor};
 
-use crate::Init;
+use crate::{Init, layers::DsConv, reparam::Recipe};
 
 /// What an entry is to an optimiser and to weight averaging.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -57,6 +57,7 @@ struct Inner {
     seed: u64,
     format: MemoryFormat,
     dry: bool,
+    deployed: bool,
     tree: Mutex<Tree>,
 }
 
@@ -65,6 +66,7 @@ struct Tree {
     entries: Vec<Entry>,
     places: HashMap<String, usize>,
     clash: Option<DuplicateName>,
+    recipes: Vec<Recipe>,
 }
 
 impl ParamStore {
@@ -75,19 +77,32 @@ impl ParamStore {
 
     /// An empty store that keeps weights of four axes in `format`.
     pub fn with_format(device: Device, seed: u64, format: MemoryFormat) -> Self {
-        ParamStore(Arc::new(Inner { device, seed, format, dry: false, tree: Mutex::default() }))
+        ParamStore(Arc::new(Inner { device, seed, format, dry: false, deployed: false, tree: Mutex::default() }))
     }
 
     /// A store that allocates nothing: every tensor is one number seen under the right shape. Names, shapes, counts
     /// and [`crate::trace::shapes`] work; training does not.
     pub fn dry() -> Self {
-        let tree = Mutex::default();
-        ParamStore(Arc::new(Inner { device: Device::Cpu, seed: 0, format: MemoryFormat::Contiguous, dry: true, tree }))
+        ParamStore(Arc::new(Inner {
+            device: Device::Cpu,
+            seed: 0,
+            format: MemoryFormat::Contiguous,
+            dry: true,
+            deployed: false,
+            tree: Mutex::default(),
+        }))
+    }
+
+    /// An empty store like this one, in which layers make their [deployed form](crate::reparam).
+    #[must_use]
+    pub fn deployed(&self) -> Self {
+        let &Inner { device, seed, format, dry, .. } = &*self.0;
+        ParamStore(Arc::new(Inner { device, seed, format, dry, deployed: true, tree: Mutex::default() }))
     }
 
     /// The root of the tree.
     pub fn root(&self) -> Scope {
-        Scope { store: self.clone(), path: String::new(), frozen: false, norm_eval: false }
+        Scope { store: self.clone(), path: String::new(), frozen: false, norm_eval: false, dsconv: None }
     }
 
     /// Every parameter and buffer, in the order of PyTorch's state dict.
@@ -123,6 +138,11 @@ impl ParamStore {
         self.0.dry
     }
 
+    /// Whether layers make their [deployed form](crate::reparam) here.
+    pub fn is_deployed(&self) -> bool {
+        self.0.deployed
+    }
+
     /// The order in which weights of four axes lie in memory.
     pub fn format(&self) -> MemoryFormat {
         self.0.format
@@ -134,6 +154,14 @@ impl ParamStore {
     /// The first name that was made twice.
     pub fn check(&self) -> Result<(), DuplicateName> {
         self.tree().clash.clone().map_or(Ok(()), Err)
+    }
+
+    pub(crate) fn push_recipe(&self, recipe: Recipe) {
+        self.tree().recipes.push(recipe);
+    }
+
+    pub(crate) fn recipes(&self) -> Vec<Recipe> {
+        self.tree().recipes.clone()
     }
 
     fn tree(&self) -> MutexGuard<'_, Tree> {
@@ -157,6 +185,7 @@ impl fmt::Debug for Inner {
             .field("seed", &self.seed)
             .field("format", &self.format)
             .field("dry", &self.dry)
+            .field("deployed", &self.deployed)
             .finish_non_exhaustive()
     }
 }
@@ -168,6 +197,7 @@ pub struct Scope {
     path: String,
     frozen: bool,
     norm_eval: bool,
+    dsconv: Option<Arc<DsConv>>,
 }
 
 impl Scope {
@@ -183,6 +213,17 @@ impl Scope {
         Scope { norm_eval: true, ..self.clone() }
     }
 
+    /// The same place, where convolutions keep their kernels in whole numbers. The outermost such call holds.
+    #[must_use]
+    pub fn dsconv(&self, form: DsConv) -> Self {
+        Scope { dsconv: self.dsconv.clone().or_else(|| Some(Arc::new(form))), ..self.clone() }
+    }
+
+    /// How a convolution made here, which sees `in_per_group` channels, keeps its kernel, if not as it is.
+    pub(crate) fn dsconv_of(&self, in_per_group: i64) -> Option<Arc<DsConv>> {
+        self.dsconv.clone().filter(|it| it.applies(&self.path, in_per_group))
+    }
+
     /// Whether batch norms made here leave their running statistics as they are.
     pub fn is_norm_eval(&self) -> bool {
         self.norm_eval
@@ -191,6 +232,11 @@ impl Scope {
     /// Whether parameters made here take no part in training.
     pub fn is_frozen(&self) -> bool {
         self.frozen
+    }
+
+    /// Whether layers made here take their [deployed form](crate::reparam).
+    pub fn is_deployed(&self) -> bool {
+        self.store.is_deployed()
     }
 
     /// The dotted path from the root, empty at the root.
@@ -234,7 +280,7 @@ impl Scope {
         Tensor::full([0i64; 0], value, (kind, Device::Cpu)).expand(shape, false)
     }
 
-    fn join(&self, name: impl Display) -> String {
+    pub(crate) fn join(&self, name: impl Display) -> String {
         if self.path.is_empty() { name.to_string() } else { format!("{}.{name}", self.path) }
     }
 }

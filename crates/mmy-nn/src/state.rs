@@ -7,7 +7,10 @@ use std::{
 
 use tch::Tensor;
 
-use crate::{ParamStore, Role};
+use crate::{
+    ParamStore, Role,
+    reparam::{Made, Unmade},
+};
 
 /// Tensors by name, as files hold them.
 pub type StateDict = HashMap<String, Tensor>;
@@ -65,20 +68,45 @@ pub struct LoadError(pub LoadReport);
 const NEAREST: usize = 50;
 
 impl ParamStore {
-    /// Copies tensors into the parameters and buffers of the same names, converting their kind.
+    /// Copies tensors into the parameters and buffers of the same names, converting their kind. Where layers left
+    /// [recipes](crate::Scope::made_from) and `state` has what they start from, they are followed instead.
     ///
     /// # Errors
     /// When the policy forbids a difference that there is; then nothing has been copied.
     pub fn load_state(&self, state: &StateDict, policy: LoadPolicy) -> Result<LoadReport, LoadError> {
+        self.load(state, self.make(state), policy)
+    }
+
+    /// As [`ParamStore::load_state`], without recipes: for a file of a model in this very form.
+    ///
+    /// # Errors
+    /// When the policy forbids a difference that there is; then nothing has been copied.
+    pub fn load_state_by_name(&self, state: &StateDict, policy: LoadPolicy) -> Result<LoadReport, LoadError> {
+        self.load(state, Made::default(), policy)
+    }
+
+    fn load(&self, state: &StateDict, mut made: Made, policy: LoadPolicy) -> Result<LoadReport, LoadError> {
         let entries = self.entries();
         let mut report = LoadReport::default();
-        let mut known: Vec<&str> = Vec::with_capacity(entries.len());
+        let mut known: Vec<&str> = made.used.iter().map(String::as_str).collect();
         let mut absent = Vec::new();
         let mut pairs = Vec::new();
         for entry in &entries {
-            known.push(&entry.name);
-            match state.get(&entry.name) {
-                None => absent.push(entry),
+            let made_here = made.tensors.remove(&entry.name);
+            if made_here.is_none() {
+                known.push(&entry.name);
+            }
+            match made_here.or_else(|| state.get(&entry.name).map(Tensor::shallow_clone)) {
+                None => match made.unmade.get(&entry.name) {
+                    // The name under which a trained model would have it, which the reader knows, once.
+                    Some(Unmade::Misshapen { name, expected, found }) => report.misshapen.push(Misshapen {
+                        name: name.clone(),
+                        expected: expected.clone(),
+                        found: found.clone(),
+                    }),
+                    Some(Unmade::Missing(name)) => absent.push((name, entry)),
+                    None => absent.push((&entry.name, entry)),
+                },
                 Some(tensor) if tensor.size() == entry.tensor.size() => {
                     report.applied.push(entry.name.clone());
                     pairs.push((entry, tensor));
@@ -91,18 +119,19 @@ impl ParamStore {
             }
         }
         known.sort_unstable();
+        absent.dedup_by_key(|it| it.0);
         report.unused = state.keys().filter(|it| known.binary_search(&it.as_str()).is_err()).cloned().collect();
         report.unused.sort_unstable();
         report.missing = absent
-            .iter()
+            .into_iter()
             .enumerate()
-            .map(|(i, entry)| {
+            .map(|(i, (name, entry))| {
                 let alike = report.unused.iter().filter(|it| i < NEAREST && state[*it].size() == entry.tensor.size());
                 let nearest = alike
-                    .map(|it| (strsim::normalized_levenshtein(it, &entry.name), it))
+                    .map(|it| (strsim::normalized_levenshtein(it, name), it))
                     .filter(|(likeness, _)| *likeness > 0.5)
                     .max_by(|a, b| a.0.total_cmp(&b.0));
-                Missing { name: entry.name.clone(), nearest: nearest.map(|it| it.1.clone()) }
+                Missing { name: name.clone(), nearest: nearest.map(|it| it.1.clone()) }
             })
             .collect();
         let wrong = !report.missing.is_empty() || !report.misshapen.is_empty();
@@ -116,7 +145,7 @@ impl ParamStore {
         }
         tch::no_grad(|| {
             for (entry, tensor) in pairs {
-                entry.tensor.shallow_clone().copy_(tensor);
+                entry.tensor.shallow_clone().copy_(&tensor);
             }
         });
         Ok(report)

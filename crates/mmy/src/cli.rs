@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    data_check,
+    DeployArgs, data_check,
     model::{graph::GraphArgs, import::ImportArgs},
     replay::ReplayArgs,
     verify::VerifyArgs,
@@ -175,6 +175,8 @@ pub enum RegistryCommand {
 
 #[derive(Debug, Subcommand)]
 pub enum ModelCommand {
+    /// Merge what is trained as several layers into one: batch norms into convolutions, branches into one kernel
+    Deploy(DeployArgs),
     /// Show a model's layers: output shape, parameters, multiply-adds; of a layer list, its lines
     #[command(after_help = "\
 Examples:
@@ -192,6 +194,9 @@ Examples:
         /// Show every layer of a layer list too, not its lines
         #[arg(long, conflicts_with = "summary")]
         layers: bool,
+        /// Show the form that `mmy model deploy` writes
+        #[arg(long)]
+        deploy: bool,
         /// As JSON
         #[arg(long)]
         json: bool,
@@ -279,12 +284,18 @@ pub enum BenchCommand {
         step: StepArgs,
     },
     /// Milliseconds of a prediction, on random pictures
-    #[command(after_help = "Example:\n  mmy bench infer configs/yolov5/yolov5_n.toml --size 640 640 --batch-size 1")]
+    #[command(after_help = "\
+Examples:
+  mmy bench infer configs/yolov5/yolov5_n.toml --size 640 640 --batch-size 1
+  mmy bench infer configs/mobileone/mobileone_s0.toml --deploy")]
     Infer {
         #[command(flatten)]
         bench: BenchArgs,
         #[command(flatten)]
         step: StepArgs,
+        /// In the form that `mmy model deploy` writes
+        #[arg(long)]
+        deploy: bool,
     },
 }
 

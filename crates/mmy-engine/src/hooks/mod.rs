@@ -10,6 +10,7 @@ mod ema;
 mod iter_timer;
 mod logger;
 mod runtime_info;
+mod switch_to_deploy;
 mod yolov5_param_scheduler;
 
 pub(crate) use checkpoint::PASSING;

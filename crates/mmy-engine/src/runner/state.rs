@@ -53,6 +53,7 @@ impl Runner {
             parts: self.parts.clone(),
             metrics,
             resumable,
+            deployed: self.model.params.is_deployed(),
             failed: None,
             hooks: if resumable { states.collect() } else { Map::new() },
             messages: if resumable { self.messages.recent(self.run.log_window) } else { Default::default() },
@@ -73,11 +74,26 @@ impl Runner {
 
     fn load_weights(&mut self, path: &Path) -> Result<()> {
         let mut checkpoint = Checkpoint::read(path)?;
+        let deployed = checkpoint.manifest.as_ref().is_some_and(|it| it.deployed);
+        if deployed {
+            if self.train.is_some() {
+                return Err(EngineError::Unfit(format!(
+                    "`{}` holds a deployed model, whose layers are merged for good: start from the checkpoint that it \
+                     was made of",
+                    path.display()
+                )));
+            }
+            self.model = self.model.deployed_form()?;
+        }
         self.at_load(&mut LoadContext { checkpoint: &mut checkpoint, path, resume: false })?;
         let state: StateDict = checkpoint.model.into_iter().collect();
         // Fine-tuning may well bring another head; a test of a model that is not there would mean nothing.
         let policy = if self.train.is_some() { LoadPolicy::Lenient } else { LoadPolicy::Complete };
-        let report = self.model.params.load_state(&state, policy).map_err(|it| misfit(path, &it))?;
+        let loaded = match deployed {
+            true => self.model.params.load_state_by_name(&state, policy),
+            false => self.model.params.load_state(&state, policy),
+        };
+        let report = loaded.map_err(|it| misfit(path, &it))?;
         if report.applied.is_empty() {
             return Err(EngineError::Unfit(format!("`{}` has no tensor of this model:\n{report}", path.display())));
         }

@@ -1,6 +1,8 @@
 //! Pictures to feature maps.
 
 pub mod layer_list_backbone;
+pub mod mobileone;
+pub mod mobileone_sizes;
 pub mod starnet;
 pub mod starnet_sizes;
 pub mod yolov5_csp_darknet;

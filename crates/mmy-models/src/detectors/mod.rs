@@ -1,5 +1,6 @@
 //! Whole models.
 
+pub mod dsconv_detector;
 pub mod layer_list_detector;
 mod one_stage;
 pub mod yolo_detector;

@@ -5,6 +5,8 @@ mod detectors;
 mod features;
 mod head;
 mod layer_lists;
+mod mobileone;
 mod registry;
+mod reparam;
 mod support;
 mod tables;

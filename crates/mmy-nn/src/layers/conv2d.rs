@@ -3,7 +3,12 @@
 use mmy_torch::{autograd::is_grad_enabled, depthwise};
 use tch::{Kind, Tensor};
 
-use crate::{Init, Role, Scope, trace};
+use crate::{
+    Init, Role, Scope,
+    layers::dsconv::Weight,
+    reparam::{Kernel, Trained, Unmade},
+    trace,
+};
 
 /// Which way a kernel lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,8 +70,14 @@ impl Conv {
         Conv { bias: true, ..self }
     }
 
+    /// (out, in / groups, height, width).
+    fn weight_shape(self, in_channels: i64, out_channels: i64) -> [i64; 4] {
+        let [height, width] = self.sides(self.kernel, 1);
+        [out_channels, in_channels / self.groups, height, width]
+    }
+
     /// A number for height and width: `along` where the kernel is long, `across` where it is one pixel wide.
-    fn sides(&self, along: i64, across: i64) -> [i64; 2] {
+    fn sides(self, along: i64, across: i64) -> [i64; 2] {
         match self.lie {
             Lie::Square => [along, along],
             Lie::Row => [across, along],
@@ -87,7 +98,9 @@ impl Conv {
 #[derive(Debug)]
 pub struct Conv2d {
     path: String,
-    weight: Tensor,
+    weight: Weight,
+    /// (out, in / groups, height, width).
+    shape: [i64; 4],
     bias: Option<Tensor>,
     conv: Conv,
 }
@@ -95,19 +108,55 @@ pub struct Conv2d {
 impl Conv2d {
     /// Makes the parameters at `scope`.
     pub fn new(scope: &Scope, in_channels: i64, out_channels: i64, conv: Conv) -> Self {
-        let [height, width] = conv.sides(conv.kernel, 1);
-        let shape = [out_channels, in_channels / conv.groups, height, width];
-        let weight = scope.param("weight", &shape, Init::KaimingUniform, Role::Weight);
-        let fan_in = (shape[1] * height * width).max(1);
-        let bias = conv.bias.then(|| {
-            scope.param("bias", &[out_channels], Init::Uniform { bound: 1.0 / (fan_in as f64).sqrt() }, Role::Bias)
-        });
-        Conv2d { path: scope.path().to_owned(), weight, bias, conv }
+        let shape = conv.weight_shape(in_channels, out_channels);
+        Self::with_weight(scope, Weight::new(scope, shape), shape, conv)
     }
 
-    /// The weight.
-    pub fn weight(&self) -> &Tensor {
-        &self.weight
+    fn with_weight(scope: &Scope, weight: Weight, shape: [i64; 4], conv: Conv) -> Self {
+        let fan_in = shape[1..].iter().product::<i64>().max(1);
+        let bias = conv.bias.then(|| {
+            scope.param("bias", &shape[..1], Init::Uniform { bound: 1.0 / (fan_in as f64).sqrt() }, Role::Bias)
+        });
+        Conv2d { path: scope.path().to_owned(), weight, shape, bias, conv }
+    }
+
+    /// A convolution with a bias called `name`, both made of what `kernel` reads from a trained model below `scope`:
+    /// the [deployed form](crate::reparam) of several layers.
+    pub fn merged(
+        scope: &Scope,
+        name: &str,
+        (in_channels, out_channels): (i64, i64),
+        conv: Conv,
+        kernel: impl Fn(&Trained<'_>) -> Result<Kernel, Unmade> + Send + Sync + 'static,
+    ) -> Self {
+        let (own, conv) = (scope / name, conv.with_bias());
+        let shape = conv.weight_shape(in_channels, out_channels);
+        let layer = Self::with_weight(&own, Weight::plain(&own, shape), shape, conv);
+        let outputs = [format!("{name}.weight"), format!("{name}.bias")];
+        scope.made_from(&outputs.each_ref().map(String::as_str), move |trained| {
+            kernel(trained).map(|it| it.into_tensors().into())
+        });
+        layer
+    }
+
+    /// Reads a trained convolution of that make.
+    pub fn reader(
+        scope: &Scope,
+        in_channels: i64,
+        out_channels: i64,
+        conv: Conv,
+    ) -> impl Fn(&Trained<'_>) -> Result<Kernel, Unmade> + Clone + Send + Sync + use<> {
+        let shape = conv.weight_shape(in_channels, out_channels);
+        let weight = Weight::reader(scope, shape);
+        move |trained| {
+            let bias = if conv.bias { Some(trained.get("bias", &shape[..1])?) } else { None };
+            Ok(Kernel::new(weight(trained)?, bias))
+        }
+    }
+
+    /// The kernel that is convolved with.
+    pub fn weight(&self) -> Tensor {
+        self.weight.value()
     }
 
     /// The bias, if it has one.
@@ -118,30 +167,31 @@ impl Conv2d {
     /// (B, in, H, W) to (B, out, H', W').
     pub fn forward(&self, x: &Tensor) -> Tensor {
         let y = if trace::shapes_only() { self.zeros(x) } else { self.convolve(x) };
-        let params = self.weight.numel() + self.bias.as_ref().map_or(0, Tensor::numel);
-        let macs_per_output = self.weight.numel() as u64 / self.weight.size()[0].max(1) as u64;
-        trace::report("Conv2d", &self.path, &y, params as u64, y.numel() as u64 * macs_per_output);
+        let params = self.weight.params() + self.bias.as_ref().map_or(0, Tensor::numel) as u64;
+        let macs_per_output = self.shape[1..].iter().product::<i64>() as u64;
+        trace::report("Conv2d", &self.path, &y, params, y.numel() as u64 * macs_per_output);
         y
     }
 
     /// The one place that decides how a convolution is computed.
     fn convolve(&self, x: &Tensor) -> Tensor {
         let Conv { stride, padding, dilation, groups, .. } = self.conv;
-        let depthwise = self.conv.lie == Lie::Square && groups > 1 && self.weight.size()[..2] == [groups, 1];
+        let weight = self.weight.value();
+        let depthwise = self.conv.lie == Lie::Square && groups > 1 && self.shape[..2] == [groups, 1];
         if depthwise && dilation == 1 && is_grad_enabled() {
             // libtorch's weight gradient of these is what a training step would wait for.
-            if let Ok(y) = depthwise::conv2d(x, &self.weight, self.bias.as_ref(), stride, padding) {
+            if let Ok(y) = depthwise::conv2d(x, &weight, self.bias.as_ref(), stride, padding) {
                 return y;
             }
         }
         let (stride, padding) = (self.conv.sides(stride, 1), self.conv.sides(padding, 0));
-        x.conv2d(&self.weight, self.bias.as_ref(), stride, padding, [dilation; 2], groups)
+        x.conv2d(&weight, self.bias.as_ref(), stride, padding, [dilation; 2], groups)
     }
 
     /// Zeros of the output's shape that take no memory.
     fn zeros(&self, x: &Tensor) -> Tensor {
         let size = x.size();
-        let shape = [size[0], self.weight.size()[0], self.conv.out_size(0, size[2]), self.conv.out_size(1, size[3])];
+        let shape = [size[0], self.shape[0], self.conv.out_size(0, size[2]), self.conv.out_size(1, size[3])];
         Tensor::zeros([1], (Kind::Float, x.device())).expand(shape, false)
     }
 }

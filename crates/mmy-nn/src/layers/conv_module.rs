@@ -5,9 +5,11 @@ use tch::Tensor;
 use crate::{
     Scope,
     layers::{Activation, BatchNorm2d, Conv, Conv2d, Norm},
+    reparam::{Kernel, Trained, Unmade},
 };
 
-/// Convolution, then normalisation if any, then activation: `conv`, `bn`, with mmcv's names.
+/// Convolution, then normalisation if any, then activation: `conv`, `bn`, with mmcv's names. Deployed, the normalisation
+/// is part of the convolution, which then has a bias.
 #[derive(Debug)]
 pub struct ConvModule {
     path: String,
@@ -26,11 +28,35 @@ impl ConvModule {
         norm: impl Into<Option<Norm>>,
         act: Activation,
     ) -> Self {
+        let (path, norm) = (scope.path().to_owned(), norm.into());
+        if norm.is_some() && scope.is_deployed() {
+            let trained = Self::reader(scope, in_channels, out_channels, conv, norm);
+            let conv = Conv2d::merged(scope, "conv", (in_channels, out_channels), conv, trained);
+            return ConvModule { path, conv, bn: None, act };
+        }
         ConvModule {
-            path: scope.path().to_owned(),
+            path,
             conv: Conv2d::new(&(scope / "conv"), in_channels, out_channels, conv),
-            bn: norm.into().map(|norm| BatchNorm2d::new(&(scope / "bn"), out_channels, norm)),
+            bn: norm.map(|norm| BatchNorm2d::new(&(scope / "bn"), out_channels, norm)),
             act,
+        }
+    }
+
+    /// Reads a trained module of that make, without its activation, as one convolution.
+    pub fn reader(
+        scope: &Scope,
+        in_channels: i64,
+        out_channels: i64,
+        conv: Conv,
+        norm: Option<Norm>,
+    ) -> impl Fn(&Trained<'_>) -> Result<Kernel, Unmade> + Clone + Send + Sync + use<> {
+        let read = Conv2d::reader(&(scope / "conv"), in_channels, out_channels, conv);
+        move |module| {
+            let kernel = read(&(module / "conv"))?;
+            match norm {
+                Some(norm) => kernel.normed(&(module / "bn"), norm.eps),
+                None => Ok(kernel),
+            }
         }
     }
 

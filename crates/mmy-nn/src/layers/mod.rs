@@ -5,6 +5,7 @@ mod batch_norm;
 mod conv2d;
 mod conv_module;
 mod drop_path;
+pub mod dsconv;
 mod pool;
 mod residual;
 
@@ -13,5 +14,6 @@ pub use batch_norm::{BatchNorm2d, Norm, NormType};
 pub use conv_module::ConvModule;
 pub use conv2d::{Conv, Conv2d};
 pub use drop_path::DropPath;
+pub use dsconv::{DsConv, DsKernel};
 pub use pool::{MaxPool2d, upsample_nearest};
 pub use residual::add_into;

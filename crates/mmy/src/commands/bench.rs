@@ -27,7 +27,7 @@ pub fn run(command: BenchCommand) -> Outcome {
     match command {
         BenchCommand::Data { bench, workers } => data(&bench, workers),
         BenchCommand::Train { bench, step } => train(&bench, &step),
-        BenchCommand::Infer { bench, step } => infer(&bench, &step),
+        BenchCommand::Infer { bench, step, deploy } => infer(&bench, &step, deploy),
     }
 }
 
@@ -125,11 +125,11 @@ fn data(bench: &BenchArgs, workers: Option<usize>) -> Outcome {
     figures.print(&format!("{}: training pipeline, {} loader threads", project.name, config.num_workers), bench.json)
 }
 
-fn model(project: &Project, step: &StepArgs) -> Outcome<Model> {
+fn model(project: &Project, step: &StepArgs, deployed: bool) -> Outcome<Model> {
     let format = if step.format == "contiguous" { MemoryFormat::Contiguous } else { MemoryFormat::ChannelsLast };
     let params = ParamStore::with_format(Device::Cpu, 0, format);
-    let net = project.config.model.build(&params.root()).map_err(|it| project.place_build(it))?;
-    Ok(Model { params, net })
+    let params = if deployed { params.deployed() } else { params };
+    Model::over(&project.config.model, params).map_err(|it| project.place_build(it))
 }
 
 fn precision(step: &StepArgs) -> Precision {
@@ -189,7 +189,7 @@ fn train(bench: &BenchArgs, step: &StepArgs) -> Outcome {
     let rounds = rounds(bench)?;
     let project = Project::load(&bench.config)?;
     let threads = threads(&project)?;
-    let model = model(&project, step)?;
+    let model = model(&project, step, false)?;
     let wrapper = project
         .config
         .optim_wrapper
@@ -218,11 +218,12 @@ fn train(bench: &BenchArgs, step: &StepArgs) -> Outcome {
     figures.print(&title(&project, "training step", step, &batch, threads), bench.json)
 }
 
-fn infer(bench: &BenchArgs, step: &StepArgs) -> Outcome {
+fn infer(bench: &BenchArgs, step: &StepArgs, deploy: bool) -> Outcome {
     let rounds = rounds(bench)?;
     let project = Project::load(&bench.config)?;
     let threads = threads(&project)?;
-    let model = model(&project, step)?;
+    let model = model(&project, step, deploy)?;
+    let what = if deploy { "prediction, deployed" } else { "prediction" };
     let batch = batch(&project, step, model.net.num_classes())?;
     let mut figures = Figures::default();
     for round in 0..WARM_UP + rounds {
@@ -235,5 +236,5 @@ fn infer(bench: &BenchArgs, step: &StepArgs) -> Outcome {
             figures.push("img/s", batch.len() as f64 / whole * 1e3);
         }
     }
-    figures.print(&title(&project, "prediction", step, &batch, threads), bench.json)
+    figures.print(&title(&project, what, step, &batch, threads), bench.json)
 }

@@ -4,6 +4,7 @@ mod bench;
 mod config;
 mod data;
 pub mod data_check;
+mod deploy;
 pub mod model;
 mod predict;
 mod registry;
@@ -12,6 +13,8 @@ mod test;
 mod train;
 pub mod verify;
 pub mod weights;
+
+pub use deploy::DeployArgs;
 
 use crate::{
     cli::{Cli, Command},

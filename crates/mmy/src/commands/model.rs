@@ -18,6 +18,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::{
     cli::ModelCommand,
+    commands::deploy,
     failure::{Failure, Outcome},
     output::{show, show_json},
     project::Project,
@@ -25,10 +26,13 @@ use crate::{
 
 pub fn run(command: ModelCommand) -> Outcome {
     match command {
-        ModelCommand::Info { config, size, summary, layers, json } => {
+        ModelCommand::Deploy(args) => deploy::run(&args),
+        ModelCommand::Info { config, size, summary, layers, deploy, json } => {
             let project = Project::load(&config)?;
             let size = project.input_size(size.as_deref())?;
-            info(&project, size, Shown { summary, layers, json })
+            // Nothing is allocated: the largest model is counted in no time.
+            let params = if deploy { ParamStore::dry().deployed() } else { ParamStore::dry() };
+            info(&project, params, size, Shown { summary, layers, json })
         }
         ModelCommand::Import(args) => import::run(&args),
         ModelCommand::Graph(args) => graph::run(&args),
@@ -45,10 +49,8 @@ struct Shown {
     json: bool,
 }
 
-fn info(project: &Project, (height, width): (i64, i64), shown: Shown) -> Outcome {
-    // Nothing is allocated: the largest model is counted in no time.
-    let params = ParamStore::dry();
-    let net = project.config.model.build(&params.root()).map_err(|it| project.place_build(it))?;
+fn info(project: &Project, params: ParamStore, (height, width): (i64, i64), shown: Shown) -> Outcome {
+    let Model { params, net, .. } = Model::over(&project.config.model, params).map_err(|it| project.place_build(it))?;
     let input = Tensor::zeros([1, 1, 1, 1], (Kind::Float, Device::Cpu)).expand([1, 3, height, width], false);
     let (maps, rows) = trace::shapes(|| net.forward(&input, false));
     maps.map_err(Failure::user)?;

@@ -14,11 +14,12 @@ use mmy_data::{
 use mmy_engine::{Checkpoint, Model};
 use mmy_eval::{draw, predictions};
 use mmy_nn::{
-    LoadPolicy, StateDict,
+    LoadPolicy, ParamStore, StateDict,
     file::{Choice, read_weights},
 };
 use mmy_registry::Slot;
 use mmy_structures::{Detections, Image};
+use tch::Device;
 
 use crate::{
     cli::{ConfigArgs, PredictArgs},
@@ -37,12 +38,15 @@ pub fn run(args: &PredictArgs) -> Outcome {
     if args.batch_size == 0 {
         return Err(Failure::User("`--batch-size 0`: use at least 1".into()));
     }
-    let Trained { project, classes, state } = Trained::read(args)?;
-    let model = Model::build(&project.config.model, 0).map_err(|it| project.place_build(it))?;
-    model
-        .params
-        .load_state(&state, LoadPolicy::Complete)
-        .map_err(|it| Failure::User(format!("`{}`: {it}", args.checkpoint.display())))?;
+    let Trained { project, classes, state, deployed } = Trained::read(args)?;
+    // Deployed on the fly where the checkpoint is not: the same boxes sooner.
+    let params = ParamStore::new(Device::Cpu, 0).deployed();
+    let model = Model::over(&project.config.model, params).map_err(|it| project.place_build(it))?;
+    let loaded = match deployed {
+        true => model.params.load_state_by_name(&state, LoadPolicy::Complete),
+        false => model.params.load_state(&state, LoadPolicy::Complete),
+    };
+    loaded.map_err(|it| Failure::User(format!("`{}`: {it}", args.checkpoint.display())))?;
     mmy_torch::threads::set_intra_op(mmy_torch::cpu::physical_cores()).map_err(|e| Failure::Other(e.to_string()))?;
 
     let slots: Vec<Slot<Transform>> = from_node_at(&project.loaded, "test_dataloader.dataset.pipeline")
@@ -96,6 +100,8 @@ struct Trained {
     project: Project,
     classes: Vec<String>,
     state: StateDict,
+    /// Whether they are of the deployed form.
+    deployed: bool,
 }
 
 impl Trained {
@@ -110,7 +116,8 @@ impl Trained {
                 ))
             })?;
             let project = Project::from_text(&manifest.name, &manifest.config)?;
-            return Ok(Trained { project, classes: manifest.classes, state: checkpoint.model.into_iter().collect() });
+            let (classes, deployed) = (manifest.classes, manifest.deployed);
+            return Ok(Trained { project, classes, state: checkpoint.model.into_iter().collect(), deployed });
         };
         let project = Project::load(&ConfigArgs { config: config.clone(), set: args.set.clone() })?;
         let contents = read_weights(&args.checkpoint, &Choice::default()).map_err(Failure::user)?;
@@ -121,7 +128,10 @@ impl Trained {
             let path = format!("{loader}.dataset.metainfo.classes");
             from_node_at::<Vec<String>>(&project.loaded, &path).ok().filter(|it| !it.is_empty())
         });
-        Ok(Trained { classes: classes.unwrap_or(contents.origin.classes), project, state: contents.tensors })
+        // A file of PyTorch's has no manifest, and is never deployed.
+        let deployed = Checkpoint::read_manifest(&args.checkpoint).ok().flatten().is_some_and(|it| it.deployed);
+        let classes = classes.unwrap_or(contents.origin.classes);
+        Ok(Trained { classes, project, state: contents.tensors, deployed })
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod convert;
 mod diff;
+mod quantize_dsconv;
 mod show;
 
 use clap::Subcommand;
@@ -16,6 +17,8 @@ pub enum WeightsCommand {
     Convert(convert::Args),
     /// Compare two files of weights: names, shapes, kinds, numbers
     Diff(diff::Args),
+    /// Turn a checkpoint's kernels into whole numbers of a few bits, with a scale for each block (DSConv)
+    QuantizeDsconv(quantize_dsconv::Args),
 }
 
 pub fn run(command: WeightsCommand) -> Outcome {
@@ -23,5 +26,6 @@ pub fn run(command: WeightsCommand) -> Outcome {
         WeightsCommand::Show(args) => show::run(&args),
         WeightsCommand::Convert(args) => convert::run(&args),
         WeightsCommand::Diff(args) => diff::run(&args),
+        WeightsCommand::QuantizeDsconv(args) => quantize_dsconv::run(&args),
     }
 }
