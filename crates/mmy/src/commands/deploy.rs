@@ -50,7 +50,8 @@ pub fn run(args: &DeployArgs) -> Outcome {
     let deployed = trained.deployed_form().map_err(place)?;
     deployed.params.load_state(&state, LoadPolicy::Complete).map_err(misfit)?;
     let size = project.input_size(None)?;
-    let size = [size.0, size.1].map(|it| it.next_multiple_of(trained.net.size_divisor()));
+    let divisor = trained.net.size_divisor();
+    let size = [size.0, size.1].map(|it| (it + divisor - 1) / divisor * divisor);
     let difference = difference(&trained, &deployed, size)?;
 
     let manifest = Manifest {
@@ -90,7 +91,7 @@ fn difference(a: &Model, b: &Model, [height, width]: [i64; 2]) -> Outcome<f64> {
     let input = Tensor::rand([1, 3, height, width], (Kind::Float, Device::Cpu));
     let maps = |model: &Model| -> Outcome<Vec<Tensor>> {
         let head = tch::no_grad(|| model.net.forward(&input, false)).map_err(Failure::user)?.head;
-        Ok([head.cls, head.bbox, head.obj].concat())
+        Ok([head.cls, head.bbox, head.obj].into_iter().flatten().collect())
     };
     let largest = |it: &Tensor| it.abs().max().double_value(&[]);
     let (a, b) = (maps(a)?, maps(b)?);
