@@ -1,9 +1,12 @@
 //! MobileOne against timm: `tests/golden/scripts/mobileone.py` made the numbers.
 
-use mmy_models::kinds::{Backbone, Features};
+use mmy_models::{
+    kinds::{Backbone, Features},
+    layers::MobileOneBlock,
+};
 use mmy_nn::{
     LoadPolicy, MemoryFormat, ParamStore,
-    testing::{assert_close, assert_gradients, field, fill, golden, golden_text},
+    testing::{assert_close, assert_gradients, field, fill, golden, golden_text, sfield},
 };
 use mmy_torch::memory_format::to_memory_format;
 use serde_json::json;
@@ -54,19 +57,31 @@ fn maps_are_timms_before_and_after_merging() {
 }
 
 #[test]
-fn training_is_timms() {
+fn batch_statistics_are_timms() {
     let reference = golden("mobileone");
     let store = ParamStore::new(Device::Cpu, 0);
     let backbone = build("s0", &[1, 2], &store);
     fill(&store, 0.5, "");
-    let maps = backbone.forward(&field("train", &[2, 3, 128, 128]), true);
-    for (stage, map) in (1..).zip(&maps) {
+    let maps = tch::no_grad(|| backbone.forward(&field("train", &[2, 3, 128, 128]), true));
+    // timm's own float32 differs from its float64 by 4e-6 and, twenty blocks later, by 8e-5.
+    for (stage, tolerance) in [(1, 2e-5), (2, 3e-4)] {
         let key = format!("train.stage{stage}");
-        // Norms over as few as eight numbers enlarge what sums lose.
-        assert_close(&key, map, &reference[&key], 1e-4);
+        assert_close(&key, &maps[stage - 1], &reference[&key], tolerance);
     }
-    let loss = maps.iter().map(|it| it.square().sum(Kind::Float)).reduce(|a, b| a + b).unwrap();
-    assert_close("loss", &loss.view([1]), &reference["train.loss"], 1e-5);
+}
+
+#[test]
+fn gradients_of_a_stage_are_timms() {
+    let reference = golden("mobileone");
+    let store = ParamStore::new(Device::Cpu, 0);
+    let depthwise = MobileOneBlock::new(&(store.root() / 0), (896, 896), (3, 2, 896), 1, true);
+    let pointwise = MobileOneBlock::new(&(store.root() / 1), (896, 2048), (1, 1, 1), 1, true);
+    fill(&store, 0.5, "");
+    let x = sfield("stage", &[2, 896, 10, 6], 1.0);
+    let y = pointwise.forward(&depthwise.forward(&x, true), true);
+    assert_close("output", &y, &reference["block.y"], 1e-5);
+    let loss = y.square().sum(Kind::Float);
+    assert_close("loss", &loss.view([1]), &reference["block.loss"], 1e-5);
     loss.backward();
-    assert_gradients(&store, &reference, 1e-3);
+    assert_gradients(&store, &reference, 1e-4);
 }
