@@ -8,6 +8,8 @@ mod faults;
 mod forward;
 mod kill;
 mod layer_lists;
+mod published;
+mod quantise;
 mod resume;
 mod support;
 mod trace;

@@ -3,12 +3,14 @@
 //! Weights and running statistics are the goldens' rule's, so that no norm is an identity. Merging rounds each weight
 //! once and changes the order of sums: deep stacks may be off by 1e-5 of the largest number of a map.
 
-use mmy_models::kinds::{Backbone, FeatureInfo, HeadModule, HeadModuleArgs, Neck, NeckArgs};
+use mmy_models::kinds::{
+    Backbone, Block, BlockArgs, BuiltBlock, FeatureInfo, HeadModule, HeadModuleArgs, ListSettings, Neck, NeckArgs,
+};
 use mmy_nn::{
     LoadPolicy, ParamStore,
-    testing::{assert_close, field, fill},
+    testing::{assert_close, field, fill, sfield},
 };
-use mmy_registry::names;
+use mmy_registry::{Slot, names};
 use serde_json::json;
 use tch::{Device, Tensor};
 
@@ -59,4 +61,31 @@ fn necks_and_head_modules() {
             |store: &ParamStore| part.build(HeadModuleArgs { scope: &store.root(), features: &features }).unwrap();
         check(name, build, |it| it.forward(&x, false));
     }
+}
+
+#[test]
+fn blocks() {
+    let (list, inputs) = (ListSettings::default(), [FeatureInfo { channels: 16, stride: 8 }]);
+    let x = sfield("x", &[2, 16, 16, 16], 1.0);
+    let mut merged = 0;
+    for name in names("block") {
+        // Most are told their channels; those that take no number of channels keep them.
+        let read = |config| serde_json::from_value::<Slot<Block>>(config).ok();
+        let Some(part) = read(json!({"type": name, "c2": 16})).or_else(|| read(json!({"type": name}))) else {
+            panic!("{name} needs more than its channels: give its other arguments a default");
+        };
+        let build = |store: &ParamStore| part.build(BlockArgs::new(&store.root(), &inputs, &list));
+        match build(&ParamStore::dry()) {
+            Ok(BuiltBlock::Layer { .. }) => {}
+            // The detecting block, and those that join several maps, have nothing to merge.
+            _ => continue,
+        }
+        let layer = |store: &ParamStore| match build(store) {
+            Ok(BuiltBlock::Layer { layer, .. }) => layer,
+            _ => panic!("{name}: built once, and not again"),
+        };
+        check(name, layer, |it| it.forward(&[x.shallow_clone()], false));
+        merged += 1;
+    }
+    assert!(merged >= 15, "only {merged} blocks were merged");
 }
