@@ -50,7 +50,7 @@ pub enum BranchSum {
         /// Kernels side by side.
         kxk: Vec<ConvModule>,
         /// The 1×1 convolution.
-        scale: Option<ConvModule>,
+        scale: Option<Box<ConvModule>>,
     },
     /// Merged.
     Deployed(Conv2d),
@@ -67,7 +67,7 @@ impl BranchSum {
             return BranchSum::Trained {
                 identity: identity.then(|| BatchNorm2d::new(&(scope / names.identity), from, norm)),
                 kxk: (0..count).map(|i| branch(&(names.kxk)(i), conv)).collect(),
-                scale: (kernel > 1).then(|| branch(names.scale, point)),
+                scale: (kernel > 1).then(|| Box::new(branch(names.scale, point))),
             };
         }
         let reader = |name: String, conv| {
@@ -96,7 +96,7 @@ impl BranchSum {
             BranchSum::Deployed(conv) => conv.forward(x),
             BranchSum::Trained { identity, kxk, scale } => {
                 let identity = identity.iter().map(|it| it.forward(x, train));
-                let convs = scale.iter().chain(kxk).map(|it| it.forward(x, train));
+                let convs = scale.as_deref().into_iter().chain(kxk).map(|it| it.forward(x, train));
                 // A batch norm's gradient does not need its result.
                 identity.chain(convs).reduce(|sum, it| add_into(sum, &it)).unwrap_or_else(|| x.shallow_clone())
             }
