@@ -91,11 +91,14 @@ impl Manifest {
             progress: Progress::default(),
             seed: 0,
             threads: mmy_torch::threads::intra_op(),
+            data: Vec::new(),
+            parts: BTreeMap::new(),
             metrics: Vec::new(),
             resumable: false,
             deployed: false,
             hooks: serde_json::Map::new(),
             messages: MessageHub::default(),
+            failed: None,
         }
     }
 }

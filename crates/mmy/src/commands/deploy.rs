@@ -62,7 +62,7 @@ pub fn run(args: &DeployArgs) -> Outcome {
         messages: Default::default(),
         ..checkpoint.manifest.unwrap_or_else(|| Manifest::of_weights(&project.name, trained.net.num_classes()))
     };
-    let out = Checkpoint { manifest: Some(manifest), model: deployed.tensors(), raw: vec![], optimizer: vec![] };
+    let out = Checkpoint { manifest: Some(manifest), model: deployed.tensors(), ..Checkpoint::default() };
     out.write(&args.output).map_err(|it| Failure::Other(it.to_string()))?;
     let row = |model: &Model| -> Outcome<String> {
         let macs = macs(model, size)?;

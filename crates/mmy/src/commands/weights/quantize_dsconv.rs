@@ -96,7 +96,7 @@ pub fn run(args: &Args) -> Outcome {
         messages: Default::default(),
         ..source
     };
-    let out = Checkpoint { manifest: Some(manifest), model: tensors, raw: vec![], optimizer: vec![] };
+    let out = Checkpoint { manifest: Some(manifest), model: tensors, ..Checkpoint::default() };
     out.write(&args.output).map_err(|it| Failure::Other(it.to_string()))?;
     let beside = args.output.with_extension("toml");
     std::fs::write(&beside, config).map_err(Failure::io("write", &beside))?;
