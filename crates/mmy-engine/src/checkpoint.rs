@@ -268,6 +268,7 @@ mod tests {
             parts: BTreeMap::new(),
             metrics: vec![("m".into(), 0.25)],
             resumable: true,
+            deployed: false,
             hooks: serde_json::Map::new(),
             messages: MessageHub::default(),
             failed: None,
