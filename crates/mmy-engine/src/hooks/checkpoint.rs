@@ -196,11 +196,9 @@ impl CheckpointHook {
         self.save(name, cx);
     }
 
-    /// Files that were to go when the last process was killed.
-    fn remove_outdated(&self, run: &RunInfo) {
-        let from = self.from.as_deref();
-        for name in self.state.outdated.iter().filter(|it| from != Some(it.as_ref())) {
-            // It is no mistake when it is not there any more.
+    /// Removes files that were to go when the last process was killed. It is no mistake when one is not there any more.
+    fn remove_outdated(&self, run: &RunInfo, which: impl Fn(&str) -> bool) {
+        for name in self.state.outdated.iter().filter(|it| which(it)) {
             let _ = std::fs::remove_file(run.work_dir.path().join(name));
         }
     }
@@ -232,7 +230,15 @@ impl Hook for CheckpointHook {
 
     fn before_train(&mut self, cx: &mut TrainContext<'_>) -> Result<()> {
         self.written = Instant::now();
-        self.remove_outdated(cx.run);
+        self.remove_outdated(cx.run, |it| it != PASSING);
+        Ok(())
+    }
+
+    fn after_train(&mut self, cx: &mut TrainContext<'_>) -> Result<()> {
+        // Only now, since whoever goes on from an older checkpoint may want it back until then.
+        if self.from.as_deref() != Some(PASSING.as_ref()) {
+            self.remove_outdated(cx.run, |it| it == PASSING);
+        }
         Ok(())
     }
 
