@@ -174,8 +174,9 @@ impl CheckpointHook {
     fn save(&mut self, name: &str, cx: &mut TrainContext<'_>) {
         self.written = Instant::now();
         let folder = cx.run.work_dir.path();
-        let outdated = self.state.outdated.iter().filter(|it| *it != name);
-        let then_remove = outdated.map(|it| folder.join(it)).collect();
+        // What is written now is not outdated.
+        self.state.outdated.retain(|it| it != name);
+        let then_remove = self.state.outdated.iter().map(|it| folder.join(it)).collect();
         cx.requests.ask(Request::Save(SaveRequest {
             path: folder.join(name),
             resumable: self.config.save_optimizer || name == PASSING,
