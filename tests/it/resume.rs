@@ -86,7 +86,7 @@ fn what_cannot_be_resumed_is_said() {
         (&["--resume", &torn], "not a sound safetensors file"),
         (&["--resume", &last], "train_cfg.max_epochs: 1 in the checkpoint, 3 now"),
         (&["--resume", &last, "--set", one, "--set", three], "train_dataloader.batch_size: 4 in the checkpoint, 3 now"),
-        (&["--resume", &last, "--set", one, "--set", lr], "optimizer.lr: 0.01 in the checkpoint, 0.02 now (--set"),
+        (&["--resume", &last, "--set", one, "--set", lr], "optimizer.lr: 0.04 in the checkpoint, 0.02 now (--set"),
         (&["--resume", &last, "--set", one, "--set", lr], "--resume-anyway"),
         (&["--resume", &last, "--resume-anyway", "--set", three], "batches in an epoch"),
     ];
