@@ -39,6 +39,7 @@
 mod call;
 mod entry;
 mod error;
+pub mod schema;
 mod slot;
 mod warnings;
 

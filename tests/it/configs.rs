@@ -1,28 +1,10 @@
 //! Every shipped config loads, fits together, and has the published size.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::Value;
 
-use crate::support::{folder, ok, root};
-
-/// Every config that is not a base.
-fn shipped() -> Vec<PathBuf> {
-    let mut out = Vec::new();
-    let mut folders = vec![root().join("configs")];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() && !path.ends_with("_base_") {
-                folders.push(path);
-            } else if path.extension().is_some_and(|it| it == "toml") {
-                out.push(path);
-            }
-        }
-    }
-    out.sort();
-    out
-}
+use crate::support::{folder, ok, root, shipped};
 
 fn info(dir: &Path, config: &str, size: &str) -> (u64, u64) {
     let ran = ok(dir, &["model", "info", config, "--size", size, size, "--json"]);

@@ -1,9 +1,11 @@
 //! The tests of the whole: the built binary in a temporary folder, with real files.
 
 mod breakage;
+mod config_tools;
 mod configs;
 mod data_faults;
 mod deploy;
+mod docs;
 mod faults;
 mod forward;
 mod kill;

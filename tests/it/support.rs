@@ -19,6 +19,38 @@ pub fn config(name: &str) -> String {
     root().join("configs").join(name).display().to_string()
 }
 
+/// Copies a folder with all that is in it.
+pub fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("a new folder");
+    for entry in std::fs::read_dir(from).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        let target = to.join(path.file_name().expect("it has a name"));
+        if path.is_dir() {
+            copy(&path, &target);
+        } else {
+            std::fs::copy(&path, &target).expect("it can be copied");
+        }
+    }
+}
+
+/// Every shipped config that is not a base.
+pub fn shipped() -> Vec<PathBuf> {
+    let mut out = Vec::new();
+    let mut folders = vec![root().join("configs")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() && !path.ends_with("_base_") {
+                folders.push(path);
+            } else if path.extension().is_some_and(|it| it == "toml") {
+                out.push(path);
+            }
+        }
+    }
+    out.sort();
+    out
+}
+
 /// An empty folder to run in.
 pub fn folder() -> TempDir {
     tempfile::tempdir().expect("a temporary folder")

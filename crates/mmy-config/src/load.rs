@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use figment::Source;
@@ -54,6 +55,10 @@ pub struct Loaded {
     pub warnings: Vec<Diagnostic>,
     /// The variables that some expression reads, sorted.
     pub used_vars: Vec<String>,
+    /// The trees of the files as they were written, lowest first.
+    pub(crate) layers: Arc<[Layer]>,
+    /// What the environment and `--set` change, in order.
+    pub(crate) edits: Arc<[Edit]>,
     /// For each source that was read as a base, the place that names it.
     named_by: HashMap<usize, Loc>,
 }
@@ -93,10 +98,11 @@ fn run(options: &Options, read: impl FnOnce(&mut Files)) -> Result<Loaded, Repor
         variables(&tree, &mut out);
         let known: Vec<_> = tree.child("vars").into_iter().flat_map(Node::keys).map(str::to_owned).collect();
         let files = sources.iter().count();
-        for edit in edits(options, &mut sources, &mut out) {
-            let edit = with_vars(edit, &tree);
-            edit::apply(&mut tree, edit, State::Merged, &mut out);
+        let edits: Vec<_> = edits(options, &mut sources, &mut out).into_iter().map(|it| with_vars(it, &tree)).collect();
+        for edit in &edits {
+            edit::apply(&mut tree, edit.clone(), State::Merged, &mut out);
         }
+        let raw = Arc::from(layers.as_slice());
         let resolver = Resolver::new(tree, layers, paths.clone(), sources.clone(), options.env.clone());
         let resolved = resolver.run(&mut out);
         let used_vars = resolver.used_vars();
@@ -108,7 +114,9 @@ fn run(options: &Options, read: impl FnOnce(&mut Files)) -> Result<Loaded, Repor
         let (errors, warnings): (Vec<_>, Vec<_>) = out.into_iter().partition(|it| it.severity == Severity::Error);
         match resolved {
             Some((root, vars)) if errors.is_empty() => {
-                let mut loaded = Loaded { root, vars, sources, chain: paths, warnings, used_vars, named_by };
+                let (layers, edits) = (raw, edits.into());
+                let chain = paths;
+                let mut loaded = Loaded { root, vars, sources, chain, warnings, used_vars, layers, edits, named_by };
                 loaded.warnings = loaded.warnings.iter().map(|it| loaded.with_trail(it.clone())).collect();
                 return Ok(loaded);
             }
@@ -201,6 +209,12 @@ impl Loaded {
     /// The resolved config as TOML: no bases, no variables, no expressions. Loading it gives the same tree.
     pub fn to_toml(&self) -> String {
         write::toml(&self.root)
+    }
+
+    /// As [`Loaded::to_toml`], with a remark behind each value. `note` gets the value's dotted path and the value. Lists of
+    /// tables have a header for each element, so that every value has a line for its remark.
+    pub fn to_toml_with(&self, note: &dyn Fn(&str, &Node) -> Option<String>) -> String {
+        write::annotated(&self.root, note)
     }
 
     /// The resolved config as JSON, keys in the same order.

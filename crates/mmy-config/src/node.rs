@@ -2,7 +2,7 @@
 
 use mmy_diag::Loc;
 
-use crate::edit::Edit;
+use crate::{edit::Edit, write};
 
 /// A config value and the places that set it.
 #[derive(Debug, Clone, Default)]
@@ -60,6 +60,26 @@ impl Node {
     /// A value at a place, without a key.
     pub(crate) fn new(kind: NodeKind, value: impl Into<Option<Loc>>) -> Self {
         Node { key: None, value: value.into(), kind, overridden: Vec::new(), edits: Vec::new() }
+    }
+
+    /// A JSON value without places; `None` for `null`, which configs do not have. A `null` in a list is left out.
+    pub fn from_json(value: &serde_json::Value) -> Option<Node> {
+        use serde_json::Value;
+        let kind = match value {
+            Value::Null => return None,
+            Value::Bool(it) => NodeKind::Bool(*it),
+            Value::Number(it) => match it.as_i64() {
+                Some(it) => NodeKind::Int(it),
+                None => NodeKind::Float(it.as_f64()?),
+            },
+            Value::String(it) => NodeKind::Str(it.clone()),
+            Value::Array(items) => NodeKind::List(items.iter().filter_map(Node::from_json).collect()),
+            Value::Object(entries) => {
+                let entry = |(key, it): (&String, &Value)| Some((key.clone(), Node::from_json(it)?));
+                NodeKind::Map(entries.iter().filter_map(entry).collect())
+            }
+        };
+        Some(Node::new(kind, None))
     }
 
     /// The child under a key, or the element with that index (negative ones count from the end).
@@ -157,6 +177,21 @@ impl Node {
             NodeKind::List(items) => index(step, items.len()).filter(|&at| at < items.len()).map(|at| items.remove(at)),
             _ => None,
         }
+    }
+
+    /// The value as TOML on one line; a table is an inline one.
+    pub fn to_toml_inline(&self) -> String {
+        write::inline(self)
+    }
+
+    /// The tree as a TOML document whose texts may hold expressions, as one writes a config by hand.
+    pub fn to_toml_unresolved(&self) -> String {
+        write::unresolved(self)
+    }
+
+    /// The value as JSON, keys in the same order.
+    pub fn to_json(&self) -> serde_json::Value {
+        write::json(self)
     }
 
     /// The best place to point at for this node as a whole: the value, or the header of a table.

@@ -9,36 +9,83 @@ use crate::{Node, NodeKind, edit::join, template};
 /// Lines longer than this are broken where TOML allows it.
 const WIDTH: usize = 100;
 
+/// How a document is written.
+struct Style<'a> {
+    /// Whether each element of a list of tables has a header of its own.
+    headers: bool,
+    /// What text becomes between quotes.
+    text: &'a dyn Fn(&str) -> String,
+    /// What is put behind the value at a dotted path.
+    note: &'a dyn Fn(&str, &Node) -> Option<String>,
+}
+
+const PLAIN: Style<'static> = Style { headers: false, text: &template::escape, note: &|_, _| None };
+
 /// A document with a header for each table, values before tables, and short lists on one line.
 pub(crate) fn toml(root: &Node) -> String {
+    document(root, &PLAIN)
+}
+
+/// A document whose texts hold expressions, as they are before anything is resolved.
+pub(crate) fn unresolved(root: &Node) -> String {
+    document(root, &Style { text: &str::to_owned, ..PLAIN })
+}
+
+/// A document with a remark behind each value for which `note` has one.
+pub(crate) fn annotated(root: &Node, note: &dyn Fn(&str, &Node) -> Option<String>) -> String {
+    document(root, &Style { headers: true, note, ..PLAIN })
+}
+
+/// One value on one line.
+pub(crate) fn inline(node: &Node) -> String {
+    line(node, &PLAIN)
+}
+
+fn document(root: &Node, style: &Style<'_>) -> String {
     let mut out = String::new();
-    table(root, "", &mut out);
+    table(root, None, ("", ""), style, &mut out);
     out
 }
 
-fn table(node: &Node, path: &str, out: &mut String) {
-    let (tables, values): (Vec<_>, Vec<_>) = node.entries().iter().partition(|(_, it)| it.is_map());
-    if !path.is_empty() && (!values.is_empty() || tables.is_empty()) {
+/// Writes a table with its header; `path` is the one in headers and the one for remarks, which counts list elements.
+fn table(node: &Node, header: Option<String>, path: (&str, &str), style: &Style<'_>, out: &mut String) {
+    let rows = |it: &Node| style.headers && !it.items().is_empty() && it.items().iter().all(Node::is_map);
+    let (tables, values): (Vec<_>, Vec<_>) = node.entries().iter().partition(|(_, it)| it.is_map() || rows(it));
+    let element = header.as_ref().is_some_and(|it| it.starts_with("[["));
+    if let Some(header) = header.filter(|_| element || !values.is_empty() || tables.is_empty()) {
         let gap = if out.is_empty() { "" } else { "\n" };
-        let _ = writeln!(out, "{gap}[{path}]");
+        let _ = writeln!(out, "{gap}{header}");
     }
-    for (key, node) in values {
-        let key = self::key(key);
-        let _ = writeln!(out, "{key} = {}", value(node, 0, key.len() + 3));
+    for (name, node) in values {
+        let key = key(name);
+        let mut shown = format!("{key} = {}", value(node, style, 0, key.len() + 3));
+        if let Some(note) = (style.note)(&join(path.1, name), node) {
+            // Behind the first line, where a list that is broken over several begins.
+            let first = shown.find('\n').unwrap_or(shown.len());
+            let gap = 40_usize.saturating_sub(shown[..first].chars().count()).max(2);
+            shown.insert_str(first, &format!("{}# {note}", " ".repeat(gap)));
+        }
+        let _ = writeln!(out, "{shown}");
     }
-    for (key, node) in tables {
-        table(node, &join(path, &self::key(key)), out);
+    for (name, node) in tables {
+        let (inner, dotted) = (join(path.0, &key(name)), join(path.1, name));
+        if node.is_map() {
+            table(node, Some(format!("[{inner}]")), (&inner, &dotted), style, out);
+        }
+        for (at, item) in node.items().iter().enumerate() {
+            table(item, Some(format!("[[{inner}]]")), (&inner, &format!("{dotted}.{at}")), style, out);
+        }
     }
 }
 
 /// A value that begins in the given column of a line with the given indent.
-fn value(node: &Node, indent: usize, column: usize) -> String {
-    let short = line(node);
+fn value(node: &Node, style: &Style<'_>, indent: usize, column: usize) -> String {
+    let short = line(node, style);
     match &node.kind {
         NodeKind::List(items) if column + short.len() > WIDTH => {
             let pad = " ".repeat(indent + 4);
             let shown: String =
-                items.iter().map(|it| format!("{pad}{},\n", value(it, indent + 4, indent + 5))).collect();
+                items.iter().map(|it| format!("{pad}{},\n", value(it, style, indent + 4, indent + 5))).collect();
             format!("[\n{shown}{}]", " ".repeat(indent))
         }
         NodeKind::Map(entries) if column + short.len() > WIDTH => {
@@ -50,7 +97,7 @@ fn value(node: &Node, indent: usize, column: usize) -> String {
                 let here = column + out.rsplit('\n').next().map_or(0, str::len) + comma.len() + key.len() + 3;
                 // Breaking a list of plain values would gain nothing.
                 let nested = node.items().iter().any(|it| matches!(it.kind, NodeKind::Map(_) | NodeKind::List(_)));
-                let shown = if nested { value(node, indent, here) } else { line(node) };
+                let shown = if nested { value(node, style, indent, here) } else { line(node, style) };
                 let _ = write!(out, "{comma}{key} = {shown}");
             }
             out + " }"
@@ -60,19 +107,21 @@ fn value(node: &Node, indent: usize, column: usize) -> String {
 }
 
 /// A value on one line.
-fn line(node: &Node) -> String {
+fn line(node: &Node, style: &Style<'_>) -> String {
     match &node.kind {
         NodeKind::Bool(it) => it.to_string(),
         NodeKind::Int(it) => it.to_string(),
         NodeKind::Float(it) if it.is_nan() => "nan".to_owned(),
         // The shortest text that reads back as the same number, with a point or an exponent.
         NodeKind::Float(it) => format!("{it:?}"),
-        NodeKind::Str(it) => text(&template::escape(it)),
-        NodeKind::List(items) => format!("[{}]", items.iter().map(line).collect::<Vec<_>>().join(", ")),
+        NodeKind::Str(it) => text(&(style.text)(it)),
+        NodeKind::List(items) => {
+            format!("[{}]", items.iter().map(|it| line(it, style)).collect::<Vec<_>>().join(", "))
+        }
         NodeKind::Map(entries) if entries.is_empty() => "{}".to_owned(),
         NodeKind::Map(entries) => {
             let entries: Vec<_> =
-                entries.iter().map(|(key, it)| format!("{} = {}", self::key(key), line(it))).collect();
+                entries.iter().map(|(key, it)| format!("{} = {}", self::key(key), line(it, style))).collect();
             format!("{{ {} }}", entries.join(", "))
         }
     }

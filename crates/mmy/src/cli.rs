@@ -5,8 +5,12 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    DeployArgs, data_check,
+    DeployArgs,
+    config::ConfigCommand,
+    data_check,
+    explain::ExplainArgs,
     model::{graph::GraphArgs, import::ImportArgs},
+    registry::DocsArgs,
     replay::ReplayArgs,
     verify::VerifyArgs,
     weights::WeightsCommand,
@@ -60,6 +64,8 @@ pub enum Command {
     Verify(VerifyArgs),
     /// Run a step that went wrong again and look into it
     Replay(ReplayArgs),
+    /// Say what a code such as E0201 means, with an example and what to do
+    Explain(ExplainArgs),
 }
 
 /// A config and what is changed in it.
@@ -142,19 +148,6 @@ pub struct PredictArgs {
 }
 
 #[derive(Debug, Subcommand)]
-pub enum ConfigCommand {
-    /// Show a config as it is after inheritance, expressions and `--set`
-    #[command(after_help = "Example:\n  mmy config show configs/starnet_s1_yolov5.toml --set num_classes=20")]
-    Show {
-        #[command(flatten)]
-        config: ConfigArgs,
-        /// As JSON
-        #[arg(long)]
-        json: bool,
-    },
-}
-
-#[derive(Debug, Subcommand)]
 pub enum RegistryCommand {
     /// List the registered parts, of one kind or of all
     #[command(after_help = "Examples:\n  mmy registry list\n  mmy registry list backbone --json")]
@@ -171,6 +164,8 @@ pub enum RegistryCommand {
         /// The name that configs use in `type`
         name: String,
     },
+    /// Write the reference of every part, a page for each kind
+    Docs(DocsArgs),
 }
 
 #[derive(Debug, Subcommand)]

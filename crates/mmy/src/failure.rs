@@ -1,6 +1,6 @@
 //! How a command ends when it does not end well.
 
-use std::{fmt::Write, io::IsTerminal, path::PathBuf, process::ExitCode};
+use std::{collections::BTreeSet, fmt::Write, io::IsTerminal, path::PathBuf, process::ExitCode};
 
 use mmy_diag::Report;
 use mmy_engine::{CheckpointError, EngineError};
@@ -14,6 +14,8 @@ pub enum Failure {
     User(String),
     /// Something else.
     Other(String),
+    /// Two things that were compared differ, which was said already.
+    Differs,
     /// Ctrl-C; what to type to go on.
     Interrupted(Option<String>),
 }
@@ -37,11 +39,17 @@ impl Failure {
     pub fn render(&self) -> String {
         let color = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
         match self {
-            Failure::Report(report) => format!("{}\n", report.render(color)),
+            Failure::Report(report) => {
+                let codes: BTreeSet<_> = report.diagnostics.iter().map(|it| it.code).collect();
+                let codes: Vec<_> = codes.iter().map(|it| format!("`mmy explain {it}`")).collect();
+                let more = if codes.len() == 1 { "says" } else { "say" };
+                format!("{}\n\n{} {more} more\n", report.render(color), codes.join(", "))
+            }
             Failure::User(text) | Failure::Other(text) => {
                 let head = if color { "\x1b[1;31merror\x1b[0m" } else { "error" };
                 format!("{head}: {text}\n")
             }
+            Failure::Differs => String::new(),
             Failure::Interrupted(command) => {
                 let mut out = String::from("interrupted\n");
                 if let Some(command) = command {
@@ -56,7 +64,7 @@ impl Failure {
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
             Failure::Report(_) | Failure::User(_) => 2,
-            Failure::Other(_) => 1,
+            Failure::Other(_) | Failure::Differs => 1,
             Failure::Interrupted(_) => 130,
         })
     }

@@ -4,6 +4,7 @@ mod cli;
 mod commands;
 mod failure;
 mod logging;
+mod manual;
 mod output;
 mod progress;
 mod project;

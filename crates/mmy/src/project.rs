@@ -13,6 +13,16 @@ use crate::{
     failure::{Failure, Outcome},
 };
 
+/// The schema of the root of configs, as the types have it.
+pub fn root_schema() -> schemars::Schema {
+    schemars::schema_for!(RunConfig)
+}
+
+/// As [`root_schema`], as a JSON value.
+pub fn schema_of_configs() -> serde_json::Value {
+    root_schema().to_value()
+}
+
 /// A config, typed and as written.
 pub struct Project {
     /// The tree, with the place of each value.

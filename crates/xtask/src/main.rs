@@ -18,6 +18,7 @@ cargo xtask COMMAND
   test       set up, then run every test, the quick ones first
   fuzz [TARGET] [SECONDS]
              run the fuzz targets, or one, for that long each (600); needs cargo-fuzz and a nightly compiler
+  docs       write what is generated again: the schema of configs, the reference of parts, the messages on error pages
   tidy       check the rules of the house: who imports whom, file lengths, parts, prints
   mmy ARGS   set up, build `mmy`, run it (`cargo mmy ARGS` is the same)
 ";
@@ -56,6 +57,10 @@ fn run(command: &str, args: &[OsString]) -> anyhow::Result<ExitCode> {
         ("test", []) => {
             setup::run(&checkout)?;
             suite::run(&checkout)
+        }
+        ("docs", []) => {
+            setup::run(&checkout)?;
+            suite::write_docs(&checkout)
         }
         ("doctor", []) => Ok(doctor::run(&checkout)),
         ("fuzz", args) => fuzz::run(&checkout, args),

@@ -29,6 +29,13 @@ pub fn run(checkout: &Checkout) -> Result<ExitCode> {
     Ok(ExitCode::from(u8::from(!report.passed())))
 }
 
+/// Writes again what is generated: the tests that hold it fresh do so when they are asked to.
+pub fn write_docs(checkout: &Checkout) -> Result<ExitCode> {
+    let test = ["test", "--release", "--package", "mmy-tests", "--test", "it", "--", "docs::"];
+    let status = checkout.cargo(&test).env("MMY_UPDATE_DOCS", "1").status().context("cargo does not run")?;
+    Ok(ExitCode::from(u8::from(!status.success())))
+}
+
 /// What the test programs said, added up.
 #[derive(Debug, Default, PartialEq)]
 struct Report {

@@ -1,13 +1,14 @@
 //! One file for each command.
 
 mod bench;
-mod config;
+pub mod config;
 mod data;
 pub mod data_check;
 mod deploy;
+pub mod explain;
 pub mod model;
 mod predict;
-mod registry;
+pub mod registry;
 pub mod replay;
 mod test;
 mod train;
@@ -35,5 +36,6 @@ pub fn run(cli: Cli) -> Outcome {
         Command::Bench(command) => bench::run(command),
         Command::Verify(args) => verify::run(&args),
         Command::Replay(args) => replay::run(&args),
+        Command::Explain(args) => explain::run(&args),
     }
 }
