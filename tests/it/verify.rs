@@ -34,7 +34,7 @@ fn the_first_steps_are_the_same_again_until_something_is_touched() {
     fs::write(&path, text).unwrap();
     let annotations = dir.path().join("data/shapes/annotations/instances_train.json");
     let json = fs::read_to_string(&annotations).unwrap();
-    fs::write(&annotations, json.replacen("\"bbox\":[", "\"bbox\":[1", 1)).unwrap();
+    fs::write(&annotations, json.replace("\"bbox\":[", "\"bbox\":[1")).unwrap();
     let ran = mmy(dir.path(), &["verify", "run"]);
     assert_eq!(ran.status, Some(1), "{}", ran.err);
     assert!(ran.err.contains("train data: 24 pictures with "), "{}", ran.err);

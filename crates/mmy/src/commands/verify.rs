@@ -50,7 +50,12 @@ pub fn run(args: &VerifyArgs) -> Outcome {
         Verdict::Same => {
             let hashed = again.steps.iter().filter(|it| !it.tensors.is_empty());
             let tensors: usize = hashed.map(|it| it.tensors.len()).sum();
-            show(&format!("same: {} steps {start}, with {tensors} hashes of tensors\n", again.len()))
+            let mut text = format!("same: {} steps {start}, with {tensors} hashes of tensors\n", again.len());
+            // Such as a box that no step has looked at yet.
+            for it in trace.data_against(&again) {
+                text += &format!("  although the data differ: {it}\n");
+            }
+            show(&text)
         }
         Verdict::Differs { step, what } => Err(Failure::Other(different(&trace, &again, step, &what))),
     }
