@@ -2,7 +2,15 @@
 
 use std::env;
 
-const SOURCES: [&str; 5] = ["cpp/autograd.cpp", "cpp/depthwise.cpp", "cpp/norm_act.cpp", "cpp/ops.cpp", "cpp/star.cpp"];
+const SOURCES: [&str; 7] = [
+    "cpp/autograd.cpp",
+    "cpp/depthwise.cpp",
+    "cpp/lif.cpp",
+    "cpp/memory.cpp",
+    "cpp/norm_act.cpp",
+    "cpp/ops.cpp",
+    "cpp/star.cpp",
+];
 
 /// The kernels are compiled once for each instruction set; the processor at hand chooses.
 const X86_KERNELS: [(&str, &[&str]); 2] = [
@@ -51,7 +59,7 @@ fn cpp() -> cc::Build {
 fn kernels(name: &str, flags: &[&str]) {
     // A tight loop is of no use unoptimised.
     cpp()
-        .files(["cpp/depthwise_kernel.cpp", "cpp/norm_act_kernel.cpp", "cpp/star_kernel.cpp"])
+        .files(["cpp/depthwise_kernel.cpp", "cpp/lif_kernel.cpp", "cpp/norm_act_kernel.cpp", "cpp/star_kernel.cpp"])
         .define("MMY_ISA", name)
         .flags(flags)
         .opt_level(3)

@@ -27,7 +27,7 @@ mod state;
 pub mod testing;
 pub mod trace;
 
-pub use init::Init;
+pub use init::{Init, Start};
 pub use mmy_torch::memory_format::MemoryFormat;
 pub use scope::{DuplicateName, Entry, ParamStore, Role, Scope};
 pub use state::{LoadError, LoadPolicy, LoadReport, Misshapen, Missing, StateDict};

@@ -10,7 +10,7 @@ use std::{
 use mmy_torch::memory_format::{MemoryFormat, to_memory_format};
 use tch::{Device, Kind, Tensor};
 
-use crate::{Init, layers::DsConv, reparam::Recipe};
+use crate::{Init, Start, layers::DsConv, reparam::Recipe};
 
 /// What an entry is to an optimiser and to weight averaging.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -102,7 +102,8 @@ impl ParamStore {
 
     /// The root of the tree.
     pub fn root(&self) -> Scope {
-        Scope { store: self.clone(), path: String::new(), frozen: false, norm_eval: false, dsconv: None }
+        let start = Start::Torch;
+        Scope { store: self.clone(), path: String::new(), frozen: false, norm_eval: false, start, dsconv: None }
     }
 
     /// Every parameter and buffer, in the order of PyTorch's state dict.
@@ -197,6 +198,7 @@ pub struct Scope {
     path: String,
     frozen: bool,
     norm_eval: bool,
+    start: Start,
     dsconv: Option<Arc<DsConv>>,
 }
 
@@ -222,6 +224,30 @@ impl Scope {
     /// How a convolution made here, which sees `in_per_group` channels, keeps its kernel, if not as it is.
     pub(crate) fn dsconv_of(&self, in_per_group: i64) -> Option<Arc<DsConv>> {
         self.dsconv.clone().filter(|it| it.applies(&self.path, in_per_group))
+    }
+
+    /// The same place, where convolutions and linear layers start in that way.
+    #[must_use]
+    pub fn starting(&self, start: Start) -> Self {
+        Scope { start, ..self.clone() }
+    }
+
+    /// How convolutions and linear layers made here start.
+    pub fn start(&self) -> Start {
+        self.start
+    }
+
+    /// Every trainable parameter made at this place or below it so far.
+    pub fn trainable(&self) -> Vec<Tensor> {
+        let below =
+            |name: &str| name.strip_prefix(&self.path).is_some_and(|it| self.path.is_empty() || it.starts_with('.'));
+        self.store
+            .tree()
+            .entries
+            .iter()
+            .filter(|it| it.trainable() && below(&it.name))
+            .map(|it| it.tensor.shallow_clone())
+            .collect()
     }
 
     /// Whether batch norms made here leave their running statistics as they are.

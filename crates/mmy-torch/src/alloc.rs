@@ -1,4 +1,8 @@
-//! The C allocator, from which libtorch takes its tensors, and the memory that the process holds.
+//! The C allocator, from which libtorch takes its tensors, and the memory that the process and its tensors hold.
+
+use std::marker::PhantomData;
+
+use crate::{Error, ffi};
 
 /// Keeps freed tensors in the process, so that the next step's tensors are not zeroed by the kernel page by page again.
 ///
@@ -46,6 +50,53 @@ fn status(key: &str) -> Option<u64> {
     Some(kibibytes * 1024)
 }
 
+/// Counts the bytes of the CPU tensors that this thread makes while the value lives, less those of them that go away.
+///
+/// Unlike the process's own memory this is exact, the same in each run, and knows nothing of what the allocator keeps
+/// for later; what oneDNN takes for itself within one operation is not in it.
+#[derive(Debug)]
+pub struct TensorBytes {
+    watch: *mut ffi::Watch,
+    // The count belongs to the thread.
+    _thread: PhantomData<*const ()>,
+}
+
+impl TensorBytes {
+    /// Counts from here on, from 0.
+    ///
+    /// # Errors
+    ///
+    /// When libtorch has no memory for it.
+    pub fn count() -> Result<Self, Error> {
+        let mut watch = std::ptr::null_mut();
+        // SAFETY: writes one pointer to our stack.
+        unsafe { ffi::check(ffi::mmy_memory_watch(&mut watch))? };
+        Ok(TensorBytes { watch, _thread: PhantomData })
+    }
+
+    /// The most that there was at any time since.
+    pub fn peak(&self) -> u64 {
+        // SAFETY: the watch lives as long as `self`.
+        unsafe { ffi::mmy_memory_peak(self.watch) }.max(0) as u64
+    }
+}
+
+impl Drop for TensorBytes {
+    fn drop(&mut self) {
+        // SAFETY: made by `mmy_memory_watch` on this thread, freed once.
+        unsafe { ffi::mmy_memory_unwatch(self.watch) };
+    }
+}
+
+/// Gives memory that was freed back to the system, as far as glibc can; without it nothing is done.
+pub fn release_freed() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: walks the allocator's own lists, under its own locks.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
@@ -61,5 +112,19 @@ mod tests {
         // Other tests of this process may free up to what they hold themselves, which is a few MB.
         assert!(peak >= before + size as u64 / 2, "{before} {peak}");
         assert!(peak >= resident().unwrap());
+    }
+
+    #[test]
+    fn tensors_are_counted_to_the_byte() {
+        use tch::{Device, Kind, Tensor};
+        let make = |n: i64| Tensor::zeros([n], (Kind::Float, Device::Cpu));
+        let before = make(1000);
+        let count = TensorBytes::count().unwrap();
+        let (a, b) = (make(1000), make(500));
+        drop((a, before));
+        let c = make(900);
+        assert_eq!(count.peak(), 4 * 1500);
+        drop((b, c));
+        assert_eq!(count.peak(), 4 * 1500);
     }
 }

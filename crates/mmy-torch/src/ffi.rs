@@ -32,6 +32,12 @@ pub(crate) struct Node {
     _private: [u8; 0],
 }
 
+/// A count of the bytes of tensors; only ever behind a pointer.
+#[repr(C)]
+pub(crate) struct Watch {
+    _private: [u8; 0],
+}
+
 /// Runs the backward pass: context, node, gradients of the outputs, gradients of the inputs to fill.
 pub(crate) type Backward = unsafe extern "C" fn(*mut c_void, *mut Node, List, usize, List, usize) -> Message;
 /// Drops the context.
@@ -176,6 +182,30 @@ unsafe extern "C" {
         grad_weight: *mut *mut C_tensor,
         grad_bias: *mut *mut C_tensor,
     ) -> Message;
+
+    pub(crate) fn mmy_lif_forward(
+        x: *const C_tensor,
+        steps: i64,
+        threshold: f32,
+        decay: f32,
+        width: f32,
+        limit: c_int,
+        spikes: *mut *mut C_tensor,
+    ) -> Message;
+    pub(crate) fn mmy_lif_backward(
+        x: *const C_tensor,
+        grad: *const C_tensor,
+        steps: i64,
+        threshold: f32,
+        decay: f32,
+        width: f32,
+        limit: c_int,
+        grad_x: *mut *mut C_tensor,
+    ) -> Message;
+
+    pub(crate) fn mmy_memory_watch(watch: *mut *mut Watch) -> Message;
+    pub(crate) fn mmy_memory_peak(watch: *const Watch) -> i64;
+    pub(crate) fn mmy_memory_unwatch(watch: *mut Watch);
 
     pub(crate) fn mmy_rng_state(state: *mut *mut C_tensor) -> Message;
     pub(crate) fn mmy_rng_set_state(state: *const C_tensor) -> Message;

@@ -17,8 +17,9 @@
 //! | [`norm_act`] | batch normalisation and activation as one operation |
 //! | [`optim`] | fused SGD, Adam and AdamW steps, clipping of gradients |
 //! | [`star`] | StarNet's `relu6(a) · b` in one pass |
+//! | [`lif`] | spiking neurons over time in one pass |
 //! | [`threads`] | libtorch's thread pools |
-//! | [`alloc`] | the C allocator's thresholds, peak memory |
+//! | [`alloc`] | the C allocator's thresholds, peak memory of the process and of tensors |
 //! | [`cpu`] | what the processor can do |
 
 pub mod alloc;
@@ -31,6 +32,7 @@ mod error;
 mod ffi;
 pub mod foreach;
 pub mod function;
+pub mod lif;
 pub mod memory_format;
 pub mod norm_act;
 pub mod optim;

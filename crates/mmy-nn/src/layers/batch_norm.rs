@@ -66,10 +66,15 @@ impl BatchNorm2d {
     /// Makes scale 1, shift 0, mean 0, variance 1 at `scope`. In a scope with [`Scope::norm_eval`] the running
     /// statistics are used in training too and stay as they are.
     pub fn new(scope: &Scope, channels: i64, norm: Norm) -> Self {
+        Self::with_scale(scope, channels, norm, 1.0)
+    }
+
+    /// As [`BatchNorm2d::new`], with a scale that starts at `scale`.
+    pub fn with_scale(scope: &Scope, channels: i64, norm: Norm, scale: f64) -> Self {
         let trained = if norm.requires_grad { scope.clone() } else { scope.freeze() };
         BatchNorm2d {
             path: scope.path().to_owned(),
-            weight: trained.param("weight", &[channels], Init::Const(1.0), Role::NormWeight),
+            weight: trained.param("weight", &[channels], Init::Const(scale), Role::NormWeight),
             bias: trained.param("bias", &[channels], Init::Const(0.0), Role::Bias),
             running_mean: scope.buffer("running_mean", &[channels], 0.0, Kind::Float),
             running_var: scope.buffer("running_var", &[channels], 1.0, Kind::Float),

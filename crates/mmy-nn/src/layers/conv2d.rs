@@ -4,7 +4,7 @@ use mmy_torch::{autograd::is_grad_enabled, depthwise};
 use tch::{Kind, Tensor};
 
 use crate::{
-    Init, Role, Scope,
+    Role, Scope,
     layers::dsconv::Weight,
     reparam::{Kernel, Trained, Unmade},
     trace,
@@ -93,8 +93,8 @@ impl Conv {
     }
 }
 
-/// Two-dimensional convolution, `weight` (out, in / groups, k, k) and perhaps `bias` (out); starts as PyTorch's
-/// `Conv2d`, uniform in ±1/√fan_in both.
+/// Two-dimensional convolution, `weight` (out, in / groups, k, k) and perhaps `bias` (out); starts as the scope
+/// has it ([`Scope::starting`]), by default as PyTorch's `Conv2d`.
 #[derive(Debug)]
 pub struct Conv2d {
     path: String,
@@ -114,9 +114,7 @@ impl Conv2d {
 
     fn with_weight(scope: &Scope, weight: Weight, shape: [i64; 4], conv: Conv) -> Self {
         let fan_in = shape[1..].iter().product::<i64>().max(1);
-        let bias = conv.bias.then(|| {
-            scope.param("bias", &shape[..1], Init::Uniform { bound: 1.0 / (fan_in as f64).sqrt() }, Role::Bias)
-        });
+        let bias = conv.bias.then(|| scope.param("bias", &shape[..1], scope.start().bias(fan_in), Role::Bias));
         Conv2d { path: scope.path().to_owned(), weight, shape, bias, conv }
     }
 
@@ -166,7 +164,12 @@ impl Conv2d {
 
     /// (B, in, H, W) to (B, out, H', W').
     pub fn forward(&self, x: &Tensor) -> Tensor {
-        let y = if trace::shapes_only() { self.zeros(x) } else { self.convolve(x) };
+        self.forward_with(x, &self.weight.value())
+    }
+
+    /// As [`Conv2d::forward`], with a kernel that was computed from its own.
+    pub fn forward_with(&self, x: &Tensor, weight: &Tensor) -> Tensor {
+        let y = if trace::shapes_only() { self.zeros(x) } else { self.convolve(x, weight) };
         let params = self.weight.params() + self.bias.as_ref().map_or(0, Tensor::numel) as u64;
         let macs_per_output = self.shape[1..].iter().product::<i64>() as u64;
         trace::report("Conv2d", &self.path, &y, params, y.numel() as u64 * macs_per_output);
@@ -174,18 +177,17 @@ impl Conv2d {
     }
 
     /// The one place that decides how a convolution is computed.
-    fn convolve(&self, x: &Tensor) -> Tensor {
+    fn convolve(&self, x: &Tensor, weight: &Tensor) -> Tensor {
         let Conv { stride, padding, dilation, groups, .. } = self.conv;
-        let weight = self.weight.value();
         let depthwise = self.conv.lie == Lie::Square && groups > 1 && self.shape[..2] == [groups, 1];
         if depthwise && dilation == 1 && is_grad_enabled() {
             // libtorch's weight gradient of these is what a training step would wait for.
-            if let Ok(y) = depthwise::conv2d(x, &weight, self.bias.as_ref(), stride, padding) {
+            if let Ok(y) = depthwise::conv2d(x, weight, self.bias.as_ref(), stride, padding) {
                 return y;
             }
         }
         let (stride, padding) = (self.conv.sides(stride, 1), self.conv.sides(padding, 0));
-        x.conv2d(&weight, self.bias.as_ref(), stride, padding, [dilation; 2], groups)
+        x.conv2d(weight, self.bias.as_ref(), stride, padding, [dilation; 2], groups)
     }
 
     /// Zeros of the output's shape that take no memory.

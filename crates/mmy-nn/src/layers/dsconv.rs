@@ -98,7 +98,7 @@ impl Weight {
 
     /// Makes an ordinary kernel.
     pub(crate) fn plain(scope: &Scope, shape: [i64; 4]) -> Self {
-        Weight::Plain(scope.param("weight", &shape, Init::KaimingUniform, Role::Weight))
+        Weight::Plain(scope.param("weight", &shape, scope.start().weight(), Role::Weight))
     }
 
     /// The kernel that is convolved with.
