@@ -10,6 +10,7 @@ use crate::{
     heads::level_convs::LevelConvs,
     kinds::{Block, BlockArgs, BuiltBlock, Predictor, Priors, in_range},
     layer_list::Anchors,
+    layers::spiking::mean_over_time,
     prior_generators::yolo_anchor,
 };
 
@@ -134,7 +135,8 @@ fn buffer(scope: &Scope, priors: &dyn Priors) {
     }
 }
 
-/// Predictions of each time step, averaged: maps (T · B, C, H, W) to (B, …).
+/// Predictions from the mean over the time steps, (T · B, C, H, W) to (B, …): a convolution of the mean is the mean of the
+/// convolutions, T times cheaper.
 #[derive(Debug)]
 struct MeanOverTime {
     convs: LevelConvs,
@@ -155,10 +157,7 @@ impl Predictor for MeanOverTime {
     }
 
     fn forward(&self, features: &[Tensor], train: bool) -> Vec<Tensor> {
-        let mean = |map: Tensor| {
-            let size = map.size();
-            map.view([self.steps, size[0] / self.steps, size[1], size[2], size[3]]).mean_dim(0, false, None::<Kind>)
-        };
-        self.convs.forward(features, train).into_iter().map(mean).collect()
+        let means: Vec<_> = features.iter().map(|it| mean_over_time(it, self.steps)).collect();
+        self.convs.forward(&means, train)
     }
 }

@@ -29,6 +29,7 @@ pub mod mix_conv2d;
 pub mod mobileone;
 pub mod mobileone_as_published;
 pub mod space_to_depth;
+pub mod spiking;
 pub mod spp;
 pub mod sppf;
 pub mod upsample;

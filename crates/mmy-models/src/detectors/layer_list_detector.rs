@@ -49,7 +49,8 @@ pub struct Config {
     /// The normalisation of all blocks.
     #[serde(default)]
     pub norm_cfg: Norm,
-    /// Time steps of a spiking model. Pictures are then repeated as often, and the detecting line takes the mean over time.
+    /// Time steps of a spiking model. Pictures are then repeated as often, or come as so many event frames, and the detecting line
+    /// takes the mean over time.
     #[serde(default = "one_step")]
     pub time_steps: i64,
     /// The first lines.
@@ -170,11 +171,11 @@ struct Lines {
 
 impl Body for Lines {
     fn forward(&self, x: &Tensor, train: bool) -> BodyMaps {
-        let neck = match self.time_steps {
-            1 => self.list.forward(x, train),
-            steps => self.list.forward(&x.repeat([steps, 1, 1, 1]), train),
-        };
-        BodyMaps { backbone: Vec::new(), neck }
+        BodyMaps { backbone: Vec::new(), neck: self.list.forward(x, train) }
+    }
+
+    fn time_steps(&self) -> i64 {
+        self.time_steps
     }
 
     fn lines(&self) -> &[LineInfo] {

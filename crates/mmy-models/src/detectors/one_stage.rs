@@ -14,8 +14,14 @@ use crate::{
 
 /// The layers between pictures and head.
 pub(super) trait Body: Debug + Send + 'static {
-    /// Preprocessed pictures (B, 3, H, W) to the head's maps, and those of the backbone before them if it has one.
+    /// Preprocessed pictures (B, 3, H, W) to the head's maps, and those of the backbone before them if it has one. A body
+    /// that runs over time is handed all steps, (T · B, 3, H, W).
     fn forward(&self, x: &Tensor, train: bool) -> BodyMaps;
+
+    /// Time steps.
+    fn time_steps(&self) -> i64 {
+        1
+    }
 
     /// The lines of a layer list, none of another body.
     fn lines(&self) -> &[LineInfo] {
@@ -72,18 +78,42 @@ impl<B: Body> OneStage<B> {
         Ok((height, width))
     }
 
+    /// Event frames (B, T, 3, H, W), if they are for as many steps as the body runs, to (T · B, 3, H, W), and whether they
+    /// were that; pictures stay as they are.
+    fn fold(&self, x: &Tensor) -> (Tensor, bool) {
+        match *x.size().as_slice() {
+            [batch, steps, channels, height, width] if steps == self.body.time_steps() => {
+                (x.transpose(0, 1).reshape([steps * batch, channels, height, width]), true)
+            }
+            _ => (x.shallow_clone(), false),
+        }
+    }
+
+    /// The body's maps of what [`OneStage::fold`] gave; pictures are the same in each time step.
+    fn maps(&self, x: &Tensor, frames: bool, train: bool) -> BodyMaps {
+        match self.body.time_steps() {
+            steps if steps > 1 && !frames => {
+                // Unlike a repetition, this keeps the order in memory.
+                let copies: Vec<_> = (0..steps).map(|_| x.shallow_clone()).collect();
+                self.body.forward(&Tensor::cat(&copies, 0), train)
+            }
+            _ => self.body.forward(x, train),
+        }
+    }
+
     /// Preprocessed pictures to the head's raw predictions, and the pictures' size.
     fn raw(&self, batch: &Batch, train: bool) -> Result<(Vec<Tensor>, (i64, i64)), ModelError> {
-        let pictures = batch.inputs.size();
+        let (inputs, frames) = self.fold(&batch.inputs);
+        let pictures = inputs.size();
         if pictures.len() != 4 || pictures[1] != 3 {
-            return Err(ModelError::Shape(pictures));
+            return Err(ModelError::Shape(batch.inputs.size()));
         }
         if !matches!(batch.inputs.kind(), Kind::Uint8 | Kind::Float) {
             return Err(ModelError::NumberKind { expected: "Uint8 or Float", found: batch.inputs.kind() });
         }
-        let inputs = self.preprocessor.forward(&batch.inputs);
+        let inputs = self.preprocessor.forward(&inputs);
         let size = self.check(&inputs)?;
-        let maps = self.body.forward(&inputs, train);
+        let maps = self.maps(&inputs, frames, train);
         Ok((self.head.forward(&maps.neck, train), size))
     }
 }
@@ -117,8 +147,9 @@ impl<B: Body> DetectorModel for OneStage<B> {
         if inputs.kind() != Kind::Float {
             return Err(ModelError::NumberKind { expected: "Float", found: inputs.kind() });
         }
-        self.check(inputs)?;
-        let BodyMaps { backbone, neck } = self.body.forward(inputs, train);
+        let (inputs, frames) = self.fold(inputs);
+        self.check(&inputs)?;
+        let BodyMaps { backbone, neck } = self.maps(&inputs, frames, train);
         let head = self.head.split(&self.head.forward(&neck, train));
         Ok(Maps { backbone, neck, head })
     }

@@ -8,5 +8,7 @@ mod layer_lists;
 mod mobileone;
 mod registry;
 mod reparam;
+mod revcol;
+mod spiking;
 mod support;
 mod tables;

@@ -5,8 +5,8 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use mmy_models::kinds::{Detector, DetectorModel};
-use mmy_nn::{ParamStore, StateDict};
+use mmy_models::kinds::{Detector, DetectorModel, HeadMaps};
+use mmy_nn::{ParamStore, StateDict, testing::assert_close};
 use mmy_registry::{BuildError, Kind, Slot};
 use mmy_structures::{Batch, Detections, ImageMeta, Targets};
 use serde_json::{Value, json};
@@ -200,4 +200,40 @@ pub fn assert_detections(found: &Detections, reference: &StateDict, key: &str, t
         assert!(elsewhere || at_the_cut, "{key}: number {i}, {lost:?}, is not in the reference");
     }
     assert!(moved <= found.len() / 10, "{key}: {moved} of {} changed places", found.len());
+}
+
+/// The config of a layer list with YOLOv5's losses, eighty classes and pictures as they are; `more` adds keys.
+pub fn list_detector(backbone: Value, head: Value, more: Value) -> Value {
+    let mut config = json!({
+        "type": "LayerListDetector",
+        "nc": 80,
+        "anchors": [
+            [10, 13, 16, 30, 33, 23], [30, 61, 62, 45, 59, 119], [116, 90, 156, 198, 373, 326],
+        ],
+        "data_preprocessor": {"type": "DetDataPreprocessor", "std": [1.0, 1.0, 1.0], "bgr_to_rgb": false},
+        "backbone": backbone,
+        "head": head,
+        "bbox_head": {
+            "loss_cls": {"type": "CrossEntropyLoss", "use_sigmoid": true, "loss_weight": 0.5},
+            "loss_bbox": {"type": "IoULoss", "loss_weight": 0.05},
+            "loss_obj": {"type": "CrossEntropyLoss", "use_sigmoid": true},
+        },
+    });
+    for (key, value) in more.as_object().into_iter().flatten() {
+        config[key] = value.clone();
+    }
+    config
+}
+
+/// Holds a head's maps against `{key}0` … of a reference, (B, anchors, H, W, 5 + classes) as YOLOv5 keeps them.
+#[track_caller]
+pub fn assert_raw_maps(maps: &HeadMaps, reference: &StateDict, key: &str, tolerance: f64) {
+    for level in 0..maps.bbox.len() {
+        let raw = reference[&format!("{key}{level}")].permute([0, 1, 4, 2, 3]);
+        let size = raw.size();
+        let part = |from, to| raw.narrow(2, from, to - from).reshape([size[0], -1, size[3], size[4]]);
+        assert_close(&format!("{key}{level}: boxes"), &maps.bbox[level], &part(0, 4), tolerance);
+        assert_close(&format!("{key}{level}: objectness"), &maps.obj[level], &part(4, 5), tolerance);
+        assert_close(&format!("{key}{level}: classes"), &maps.cls[level], &part(5, size[2]), tolerance);
+    }
 }
