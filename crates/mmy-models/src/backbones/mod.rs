@@ -3,6 +3,8 @@
 pub mod layer_list_backbone;
 pub mod mobileone;
 pub mod mobileone_sizes;
+pub mod revcol;
+pub mod revcol_sizes;
 pub mod starnet;
 pub mod starnet_sizes;
 pub mod yolov5_csp_darknet;
