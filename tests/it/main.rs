@@ -10,6 +10,7 @@ mod faults;
 mod forward;
 mod kill;
 mod layer_lists;
+mod new_models;
 mod published;
 mod quantise;
 mod resume;

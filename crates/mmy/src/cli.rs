@@ -228,6 +228,8 @@ Example:
         #[arg(long, value_name = "FILE")]
         output: PathBuf,
     },
+    /// Count how often a spiking model's neurons fire, and estimate the energy that it would take
+    Spikes(crate::commands::spikes::SpikesArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -271,12 +273,21 @@ pub enum BenchCommand {
         workers: Option<usize>,
     },
     /// Milliseconds of a training step and of its parts, on random pictures
-    #[command(after_help = "Example:\n  mmy bench train configs/yolov5/yolov5_n.toml --size 320 320 --batch-size 8")]
+    ///
+    /// With `--vary`, one line for each setting, and the memory that a step takes above what there was before it.
+    #[command(after_help = "\
+Examples:
+  mmy bench train configs/yolov5/yolov5_n.toml --size 320 320 --batch-size 8
+  mmy bench train configs/revcol/revcol_tiny.toml --size 320 320 --batch-size 2 \\
+      --vary model.backbone.reversible=true,false --vary columns=2,4,8,16")]
     Train {
         #[command(flatten)]
         bench: BenchArgs,
         #[command(flatten)]
         step: StepArgs,
+        /// Values that a key is to take, one after the other; given several times, each with each
+        #[arg(long, value_name = "KEY=VALUE,…")]
+        vary: Vec<String>,
     },
     /// Milliseconds of a prediction, on random pictures
     #[command(after_help = "\

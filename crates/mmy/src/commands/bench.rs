@@ -1,10 +1,12 @@
 //! `mmy bench`: medians and spread of the three things that take time.
 
+mod vary;
+
 use std::{fmt::Write, time::Instant};
 
 use mmy_engine::{
     Model,
-    optim::{Precision, WrapperArgs},
+    optim::{OptimWrapper, Precision, WrapperArgs},
 };
 use mmy_nn::{MemoryFormat, ParamStore};
 use mmy_structures::{Batch, ImageMeta, Targets};
@@ -26,7 +28,8 @@ pub fn run(command: BenchCommand) -> Outcome {
     logging::start();
     match command {
         BenchCommand::Data { bench, workers } => data(&bench, workers),
-        BenchCommand::Train { bench, step } => train(&bench, &step),
+        BenchCommand::Train { bench, step, vary } if !vary.is_empty() => vary::run(&bench, &step, &vary),
+        BenchCommand::Train { bench, step, .. } => train(&bench, &step),
         BenchCommand::Infer { bench, step, deploy } => infer(&bench, &step, deploy),
     }
 }
@@ -185,37 +188,62 @@ fn title(project: &Project, what: &str, step: &StepArgs, batch: &Batch, threads:
     )
 }
 
+/// What a training step needs.
+struct Training {
+    model: Model,
+    optim: OptimWrapper,
+    batch: Batch,
+    precision: Precision,
+}
+
+/// Milliseconds of a step and of its first half.
+struct StepTimes {
+    whole: f64,
+    forward: f64,
+}
+
+impl Training {
+    fn new(project: &Project, step: &StepArgs) -> Outcome<Self> {
+        let model = model(project, step, false)?;
+        let wrapper = project
+            .config
+            .optim_wrapper
+            .as_ref()
+            .ok_or_else(|| Failure::User("the config has no `optim_wrapper`".into()))?;
+        let args = WrapperArgs { params: &model.params, batch_size: step.batch_size, lr_scale: 1.0 };
+        let optim = wrapper.build(args).map_err(|it| project.place_build(it))?;
+        let batch = batch(project, step, model.net.num_classes())?;
+        Ok(Training { model, optim, batch, precision: precision(step) })
+    }
+
+    fn step(&mut self) -> Outcome<StepTimes> {
+        let other = |it: mmy_engine::EngineError| Failure::Other(it.to_string());
+        let start = Instant::now();
+        let losses =
+            self.precision.run(|| self.model.net.loss(&self.batch)).map_err(|it| Failure::Other(it.to_string()))?;
+        let total = losses.map_err(Failure::user)?.total();
+        let forward = milliseconds(start);
+        self.optim.update(&total, usize::MAX / 2).map_err(other)?;
+        Ok(StepTimes { whole: milliseconds(start), forward })
+    }
+}
+
 fn train(bench: &BenchArgs, step: &StepArgs) -> Outcome {
     let rounds = rounds(bench)?;
     let project = Project::load(&bench.config)?;
     let threads = threads(&project)?;
-    let model = model(&project, step, false)?;
-    let wrapper = project
-        .config
-        .optim_wrapper
-        .as_ref()
-        .ok_or_else(|| Failure::User("the config has no `optim_wrapper`".into()))?;
-    let args = WrapperArgs { params: &model.params, batch_size: step.batch_size, lr_scale: 1.0 };
-    let mut optim = wrapper.build(args).map_err(|it| project.place_build(it))?;
-    let batch = batch(&project, step, model.net.num_classes())?;
+    let mut training = Training::new(&project, step)?;
     let mut figures = Figures::default();
-    let other = |it: mmy_engine::EngineError| Failure::Other(it.to_string());
     for round in 0..WARM_UP + rounds {
-        let start = Instant::now();
-        let losses = precision(step).run(|| model.net.loss(&batch)).map_err(|it| Failure::Other(it.to_string()))?;
-        let total = losses.map_err(Failure::user)?.total();
-        let forward = milliseconds(start);
-        let parts = optim.update(&total, usize::MAX / 2).map(|_| ()).map_err(other);
-        parts?;
-        let whole = milliseconds(start);
+        let StepTimes { whole, forward } = training.step()?;
         if round >= WARM_UP {
             figures.push("step ms", whole);
             figures.push("forward ms", forward);
             figures.push("backward ms", whole - forward);
-            figures.push("img/s", batch.len() as f64 / whole * 1e3);
+            figures.push("img/s", training.batch.len() as f64 / whole * 1e3);
         }
     }
-    figures.print(&title(&project, "training step", step, &batch, threads), bench.json)
+    figures.print(&title(&project, "training step", step, &training.batch, threads), bench.json)
 }
 
 fn infer(bench: &BenchArgs, step: &StepArgs, deploy: bool) -> Outcome {

@@ -10,6 +10,7 @@ pub mod model;
 mod predict;
 pub mod registry;
 pub mod replay;
+pub mod spikes;
 mod test;
 mod train;
 pub mod verify;

@@ -18,7 +18,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::{
     cli::ModelCommand,
-    commands::deploy,
+    commands::{deploy, spikes},
     failure::{Failure, Outcome},
     output::{show, show_json},
     project::Project,
@@ -39,6 +39,7 @@ pub fn run(command: ModelCommand) -> Outcome {
         ModelCommand::Forward { config, weights, input, output } => {
             forward(&Project::load(&config)?, &weights, &input, &output)
         }
+        ModelCommand::Spikes(args) => spikes::run(&args),
     }
 }
 

@@ -49,12 +49,9 @@ pub fn run(args: &PredictArgs) -> Outcome {
     loaded.map_err(|it| Failure::User(format!("`{}`: {it}", args.checkpoint.display())))?;
     mmy_torch::threads::set_intra_op(mmy_torch::cpu::physical_cores()).map_err(|e| Failure::Other(e.to_string()))?;
 
-    let slots: Vec<Slot<Transform>> = from_node_at(&project.loaded, "test_dataloader.dataset.pipeline")
-        .or_else(|_| from_node_at(&project.loaded, "val_dataloader.dataset.pipeline"))?;
-    let pipeline = Pipeline::build(&slots).map_err(|it| project.place_build(it))?;
     let files = files(&args.paths)?;
     let outputs = outputs(&files, &args.out);
-    let dataset: Arc<dyn DatasetSource> = Arc::new(FileDataset::of_files(files.iter().cloned(), pipeline));
+    let dataset = dataset(&project, &files)?;
 
     std::fs::create_dir_all(&args.out).map_err(Failure::io("make the folder", &args.out))?;
     let json = args.out.join("predictions.json");
@@ -133,6 +130,30 @@ impl Trained {
         let classes = classes.unwrap_or(contents.origin.classes);
         Ok(Trained { classes, project, state: contents.tensors, deployed })
     }
+}
+
+/// The pictures, prepared as the config tests.
+fn dataset(project: &Project, files: &[PathBuf]) -> Outcome<Arc<dyn DatasetSource>> {
+    let slots: Vec<Slot<Transform>> = from_node_at(&project.loaded, "test_dataloader.dataset.pipeline")
+        .or_else(|_| from_node_at(&project.loaded, "val_dataloader.dataset.pipeline"))?;
+    let pipeline = Pipeline::build(&slots).map_err(|it| project.place_build(it))?;
+    Ok(Arc::new(FileDataset::of_files(files.iter().cloned(), pipeline)))
+}
+
+/// The first `count` pictures that the paths name, each a batch, prepared as the config tests.
+pub(super) fn pictures(
+    project: &Project,
+    paths: &[PathBuf],
+    count: usize,
+) -> Outcome<impl Iterator<Item = Outcome<mmy_structures::Batch>>> {
+    let mut files = files(paths)?;
+    files.truncate(count);
+    let dataset = dataset(project, &files)?;
+    let mut buffers = Buffers::default();
+    Ok((0..files.len()).flat_map(move |index| match batches(&*dataset, &[index], &mut buffers, &mut 0) {
+        Ok(batches) => batches.into_iter().map(Ok).collect::<Vec<_>>(),
+        Err(error) => vec![Err(error)],
+    }))
 }
 
 /// Samples by index, collated; pictures of different shapes go into batches of their own.
