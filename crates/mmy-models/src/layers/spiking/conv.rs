@@ -129,4 +129,13 @@ mod tests {
         (y * sfield("gu", &[64], 1.0)).sum(Kind::Float).backward();
         assert_close("gradient", &u.grad(), &reference["binaryquantize.grad"], 1e-6);
     }
+
+    #[test]
+    fn folding_time_into_the_batch_changes_nothing() {
+        let store = ParamStore::new(Device::Cpu, 0);
+        let layer = SpikingConv2d::new(&store.root(), (6, 8), Conv::new(3, 2), Kernels::Binary);
+        let x = sfield("xt", &[8, 6, 10, 8], 2.0);
+        let looped: Vec<_> = x.chunk(4, 0).iter().map(|it| layer.forward(it)).collect();
+        assert_close("folded", &layer.forward(&x), &Tensor::cat(&looped, 0), 1e-6);
+    }
 }
