@@ -35,6 +35,13 @@ pub struct Picture {
     pub height: usize,
 }
 
+impl Picture {
+    /// `(height, width)`, zeros where nothing is said.
+    pub fn shape(&self) -> (usize, usize) {
+        if self.width == 0 || self.height == 0 { (0, 0) } else { (self.height, self.width) }
+    }
+}
+
 /// An object.
 #[derive(Debug, Deserialize)]
 pub struct Annotation {
@@ -53,6 +60,14 @@ pub struct Annotation {
     /// Whether it is to be passed over.
     #[serde(default, deserialize_with = "flag")]
     pub ignore: bool,
+}
+
+impl Annotation {
+    /// Left, top, right, bottom; NaN where the writer had no number.
+    pub fn edges(&self) -> [f32; 4] {
+        let [x, y, w, h] = self.bbox.map(|it| it.unwrap_or(f64::NAN));
+        [x, y, x + w, y + h].map(|it| it as f32)
+    }
 }
 
 /// A class.

@@ -8,6 +8,9 @@ use zune_jpeg::JpegDecoder;
 
 pub use image::metadata::Orientation;
 
+/// Endings of the names of pictures that are read, in lower case.
+pub const ENDINGS: [&str; 6] = ["jpg", "jpeg", "jfif", "png", "bmp", "webp"];
+
 /// Longest side, in pixels.
 const MAX_SIDE: usize = 1 << 16;
 /// Most pixels: 11,585 × 11,585.

@@ -68,10 +68,14 @@ pub fn parse(text: &str) -> Result<Xml, Fault> {
     let root = document.root_element();
     let size = child(root, "size");
     let side = |name| size.and_then(|it| text_of(it, name)?.parse::<f64>().ok()).unwrap_or(0.0) as usize;
+    let shape = match (side("height"), side("width")) {
+        (0, _) | (_, 0) => (0, 0),
+        known => known,
+    };
     let objects = root.children().filter(|it| it.has_tag_name("object")).map(|it| object(it, lines.at(it)));
     Ok(Xml {
         filename: text_of(root, "filename").map(str::to_owned),
-        shape: (side("height"), side("width")),
+        shape,
         shape_line: size.map_or(1, |it| lines.at(it)),
         objects: objects.collect(),
     })

@@ -92,7 +92,7 @@ impl Coco {
                     continue;
                 }
             };
-            let shape = if it.width == 0 || it.height == 0 { (0, 0) } else { (it.height, it.width) };
+            let shape = it.shape();
             if shapes.insert(it.id, shape).is_some() {
                 out.find(
                     Level::Error,
@@ -154,8 +154,8 @@ impl Coco {
                 out.find(Level::Warning, "category-unknown", file, row.line, text);
             }
             let (Some(&shape), Some((class, true))) = (shape, class) else { continue };
-            let [x, y, w, h] = it.bbox.map(|it| it.unwrap_or(f64::NAN));
-            let bbox = BBox::new(x as f32, y as f32, (x + w) as f32, (y + h) as f32);
+            let [left, top, right, bottom] = it.edges();
+            let bbox = BBox::new(left, top, right, bottom);
             if boxes::look(out, bbox, shape, (file, row.line), &what) {
                 *out.objects.entry((*class).to_owned()).or_default() += 1;
             }

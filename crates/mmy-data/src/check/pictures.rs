@@ -8,13 +8,10 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering},
 };
 
-use mmy_formats::picture::Picture;
+use mmy_formats::picture::{ENDINGS, Picture};
 use rayon::prelude::*;
 
 use super::{Finding, Level, Survey};
-
-/// Endings of files that are taken for pictures where nobody lists them.
-const ENDINGS: [&str; 6] = ["jpg", "jpeg", "jfif", "png", "bmp", "webp"];
 
 /// What is known of a picture file.
 struct Seen {

@@ -59,7 +59,7 @@ impl Inspect for Voc {
                 }
             };
             let file = picture(&self.pictures, name, xml.filename.as_deref());
-            let shape = if xml.shape.0 == 0 || xml.shape.1 == 0 { (0, 0) } else { xml.shape };
+            let shape = xml.shape;
             out.pictures.push(Listed { path: file, shape, place: (path.clone(), xml.shape_line as usize) });
             for object in xml.objects {
                 let object = match object {

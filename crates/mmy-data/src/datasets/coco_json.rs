@@ -38,8 +38,8 @@ pub(super) fn read(path: &Path, folder: &Path, wanted: &MetaInfo) -> Result<(Vec
         if places.insert(it.id, records.len()).is_some() {
             return Err(DataError::annotation(path, format_args!("image {}", it.id), "is there twice"));
         }
-        let shape = if it.width == 0 || it.height == 0 { (0, 0) } else { (it.height, it.width) };
-        records.push(Record { img_id: it.id, path: folder.join(&it.file_name), shape, instances: Vec::new() });
+        let (path, shape) = (folder.join(&it.file_name), it.shape());
+        records.push(Record { img_id: it.id, path, shape, instances: Vec::new() });
     }
     let mut faults = Faults::default();
     for (n, it) in file.annotations.iter().enumerate() {
@@ -62,8 +62,8 @@ pub(super) fn read(path: &Path, folder: &Path, wanted: &MetaInfo) -> Result<(Vec
                 continue;
             }
         };
-        let [x, y, w, h] = it.bbox.map(|it| it.unwrap_or(f64::NAN));
-        let bbox = BBox::new(x as f32, y as f32, (x + w) as f32, (y + h) as f32);
+        let [left, top, right, bottom] = it.edges();
+        let bbox = BBox::new(left, top, right, bottom);
         match box_fault(bbox, record.shape) {
             Some(reason) => faults.add(reason, place()),
             None => record.instances.push(Instance { bbox, label, ignore: it.iscrowd }),

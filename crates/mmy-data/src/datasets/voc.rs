@@ -119,7 +119,7 @@ impl Config {
         for ((img_id, name), xml) in (0..).zip(names).zip(read) {
             let xml = xml.map_err(failed)?;
             let path = picture(&pictures, name, xml.filename.as_deref());
-            let shape = if xml.shape.0 == 0 || xml.shape.1 == 0 { (0, 0) } else { xml.shape };
+            let shape = xml.shape;
             let mut instances = Vec::with_capacity(xml.objects.len());
             for object in xml.objects {
                 let object = object.map_err(|fault| {

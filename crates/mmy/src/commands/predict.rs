@@ -13,6 +13,7 @@ use mmy_data::{
 };
 use mmy_engine::{Checkpoint, Model};
 use mmy_eval::{draw, predictions};
+use mmy_formats::picture::ENDINGS;
 use mmy_nn::{
     LoadPolicy, ParamStore, StateDict,
     file::{Choice, read_weights},
@@ -28,9 +29,6 @@ use crate::{
     logging, progress,
     project::Project,
 };
-
-/// Endings of files that are taken from folders; a file named by itself may end as it likes.
-const PICTURES: [&str; 6] = ["jpg", "jpeg", "png", "bmp", "webp", "jfif"];
 
 pub fn run(args: &PredictArgs) -> Outcome {
     let log = logging::start();
@@ -228,7 +226,7 @@ fn below(folder: &Path, out: &mut Vec<PathBuf>) -> Outcome {
         let ending = path.extension().map(|it| it.to_string_lossy().to_lowercase());
         if path.is_dir() {
             below(&path, out)?;
-        } else if ending.is_some_and(|it| PICTURES.contains(&it.as_str())) {
+        } else if ending.is_some_and(|it| ENDINGS.contains(&it.as_str())) {
             out.push(path);
         }
     }
