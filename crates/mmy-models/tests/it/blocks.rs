@@ -86,6 +86,8 @@ fn blocks_of_the_early_versions() {
     check("hs_spp", json!({"type": "SPP", "c2": 24}), 1, 16);
     check("hs_focus", json!({"type": "Focus", "c2": 16, "k": 3}), 1, 3);
     check("hs_ca", json!({"type": "CA", "c2": 16}), 1, 16);
+    check("hs_classify", json!({"type": "Classify", "c2": 10, "early": true}), 1, 16);
+    check("hs_cneb", json!({"type": "CNeB", "c2": 24}), 2, 16);
     check("hs_acmix", json!({"type": "ACmix", "c2": 24}), 1, 16);
     check("hs_acmix_k3", json!({"type": "ACmix", "c2": 16, "kernel_att": 3, "head": 2}), 1, 16);
     check("hs_space_to_depth", json!({"type": "space_to_depth"}), 1, 3);
@@ -110,7 +112,7 @@ fn blocks_of_the_sixth_version() {
     check("y5_ghostconv", json!({"type": "GhostConv", "c2": 24}), 1, 16);
     check("y5_c3ghost", json!({"type": "C3Ghost", "c2": 24}), 1, 16);
     check("y5_ghostbottleneck_s2", json!({"type": "GhostBottleneck", "c2": 24, "s": 2}), 1, 16);
-    check("y5_crossconv", json!({"type": "CrossConv", "c2": 16, "shortcut": true}), 1, 16);
+    check("y5_crossconv", json!({"type": "CrossConv", "c2": 16}), 1, 16);
     check("y5_contract", json!({"type": "Contract"}), 1, 16);
     check("y5_expand", json!({"type": "Expand"}), 1, 16);
 }
@@ -124,6 +126,12 @@ fn blocks_that_the_first_file_is_silent_about() {
     };
     check("c2f", json!({"type": "C2f", "c2": 24, "shortcut": true}), 2, 16, 12);
     check("c2f_noadd", json!({"type": "C2f", "c2": 24}), 1, 16, 12);
+    check("classify", json!({"type": "Classify", "c2": 10}), 1, 16, 12);
+    check("se", json!({"type": "SE", "c2": 32, "reduction": 8}), 1, 32, 12);
+    check("cbam", json!({"type": "CBAM", "c2": 32, "reduction": 8}), 1, 32, 12);
+    check("gc", json!({"type": "CB2D", "c2": 16}), 1, 16, 12);
+    check("gc_avg", json!({"type": "CB2D", "c2": 16, "pool": "avg", "fusions": ["channel_add"]}), 1, 16, 12);
+    check("c3tr", json!({"type": "C3TR", "c2": 24}), 2, 16, 6);
     check("c3x", json!({"type": "C3x", "c2": 24}), 2, 16, 12);
     check("c3spp", json!({"type": "C3SPP", "c2": 24}), 1, 16, 12);
     check("mixconv2d", json!({"type": "MixConv2d", "c2": 24, "k": [1, 3, 5], "s": 2}), 1, 16, 12);

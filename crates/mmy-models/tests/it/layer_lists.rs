@@ -267,7 +267,7 @@ fn relatives_have_the_sizes_of_the_originals() {
         built.unwrap_or_else(|it| panic!("{:#?}", it.each()));
         store.num_params()
     };
-    // yolov5 7.0.14 counts these: yolov5s-ghost, yolov5-bifpn.
+    // yolov5 7.0.14 counts these: yolov5s-ghost, yolov5s-transformer, yolov5-bifpn.
     let mut ghost = yolov5_list(0.33, 0.5, 80);
     for line in ghost["backbone"].as_array_mut().unwrap().iter_mut().skip(1) {
         line[2] = match line[2].as_str().unwrap() {
@@ -277,6 +277,9 @@ fn relatives_have_the_sizes_of_the_originals() {
         };
     }
     assert_eq!(params(ghost), 3_897_605);
+    let mut transformer = yolov5_list(0.33, 0.5, 80);
+    transformer["backbone"][8][2] = json!("C3TR");
+    assert_eq!(params(transformer), 7_235_645);
     let mut bifpn = yolov5_list(1.0, 1.0, 80);
     bifpn["backbone"][19][0] = json!([-1, 14, 6]);
     assert_eq!(params(bifpn), 46_825_853);
