@@ -13,6 +13,7 @@ mod layer_lists;
 mod new_models;
 mod published;
 mod quantise;
+mod optimise;
 mod resume;
 mod support;
 mod trace;

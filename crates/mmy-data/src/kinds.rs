@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc};
 use mmy_registry::Kind;
 use mmy_structures::{Batch, Image, ImageMeta, Instance, Sample};
 
-use crate::{Buffers, Context, DataError, Draw, MetaInfo, Rng};
+use crate::{Buffers, Context, DataError, Draw, MetaInfo, Pipeline, Rng};
 
 /// Data sets: `YOLOv5CocoDataset`, `YOLOv5VOCDataset`, `ShapesDataset`.
 pub struct Dataset;
@@ -95,6 +95,11 @@ pub trait DatasetSource: Send + Sync {
     /// # Errors
     /// [`DataError::Image`] when a picture cannot be used, in whose place another may be taken; other errors are final.
     fn sample(&self, index: usize, draw: Draw, buffers: &mut Buffers) -> Result<Option<Sample>, DataError>;
+
+    /// The same pictures through another pipeline; nothing where the data set has no pipeline to exchange.
+    fn with_pipeline(&self, _: Pipeline) -> Option<Arc<dyn DatasetSource>> {
+        None
+    }
 }
 
 /// A step of a pipeline.

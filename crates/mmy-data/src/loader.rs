@@ -91,6 +91,14 @@ impl Loader {
         loader
     }
 
+    /// The same over the same pictures through another pipeline; nothing where the data set cannot exchange its own.
+    pub fn with_pipeline(&self, pipeline: crate::Pipeline) -> Option<Self> {
+        let source = self.inner.source.with_pipeline(pipeline)?;
+        let mut loader = self.with_workers(self.inner.num_workers, self.inner.prefetch_factor);
+        Arc::get_mut(&mut loader.inner).expect("nobody shares it yet").source = source;
+        Some(loader)
+    }
+
     /// Batches in an epoch.
     pub fn len(&self) -> usize {
         let Inner { order, batch_size, drop_last, .. } = &*self.inner;

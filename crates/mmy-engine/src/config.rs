@@ -13,6 +13,7 @@ use crate::{
     hooks::HookKind,
     loops::{EvalLoopKind, TrainLoopKind},
     optim::OptimWrapperKind,
+    schedules::ParamSchedulerKind,
 };
 
 /// The root of a config: a model, data, and how to train, validate and test.
@@ -51,6 +52,9 @@ pub struct RunConfig {
     /// The optimiser and how its steps run.
     #[serde(default)]
     pub optim_wrapper: Option<Slot<OptimWrapperKind>>,
+    /// Schedules of learning rate and momentum, which `ParamSchedulerHook` runs.
+    #[serde(default)]
+    pub param_scheduler: Vec<Slot<ParamSchedulerKind>>,
     /// Learning rates that follow the batch size.
     #[serde(default)]
     pub auto_scale_lr: AutoScaleLr,

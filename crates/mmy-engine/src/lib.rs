@@ -22,6 +22,7 @@ mod priority;
 mod progress;
 mod report;
 mod runner;
+pub mod schedules;
 mod text;
 pub mod trace;
 mod work_dir;
@@ -39,7 +40,7 @@ pub use model::Model;
 pub use priority::Priority;
 pub use progress::{Length, Progress};
 pub use report::{Observer, Pass, Quiet};
-pub use runner::{Resume, RunInfo, Runner, Start};
+pub use runner::{Resume, RunInfo, Runner, Start, build_hooks};
 pub use text::duration;
 pub use work_dir::WorkDir;
 

@@ -60,6 +60,11 @@ pub enum Command {
     /// Measure speed
     #[command(subcommand)]
     Bench(BenchCommand),
+    /// Show which hooks act at which stage of a run, in what order, and where each comes from
+    Hooks(crate::commands::hooks::HooksArgs),
+    /// Look at the learning rates of a run
+    #[command(subcommand)]
+    Schedule(crate::commands::schedule::ScheduleCommand),
     /// Run the first steps of a run again and tell whether they are the same, to the last bit
     Verify(VerifyArgs),
     /// Run a step that went wrong again and look into it

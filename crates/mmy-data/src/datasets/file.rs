@@ -3,6 +3,7 @@
 use std::{
     collections::HashSet,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use mmy_registry::BuildError;
@@ -76,7 +77,7 @@ impl FilterConfig {
 /// Pictures in files with their annotations in memory, and a pipeline: what every data set of this crate is once its
 /// annotation file is read, and what a plain list of files is for prediction.
 pub struct FileDataset {
-    records: Vec<Record>,
+    records: Arc<Vec<Record>>,
     batch_shapes: Vec<(usize, usize)>,
     metainfo: MetaInfo,
     pipeline: Pipeline,
@@ -87,7 +88,14 @@ pub struct FileDataset {
 impl FileDataset {
     /// A data set of `records`.
     pub fn new(records: Vec<Record>, metainfo: MetaInfo, pipeline: Pipeline, test_mode: bool) -> Self {
-        FileDataset { records, batch_shapes: Vec::new(), metainfo, pipeline, test_mode, ann_file: None }
+        FileDataset {
+            records: Arc::new(records),
+            batch_shapes: Vec::new(),
+            metainfo,
+            pipeline,
+            test_mode,
+            ann_file: None,
+        }
     }
 
     /// A data set of bare picture files, for prediction: no annotations, numbered from 0.
@@ -126,7 +134,7 @@ impl FileDataset {
         if !self.test_mode {
             self.tell_of_unused_classes();
             let before = self.records.len();
-            self.records.retain(|it| filter.keeps(it));
+            Arc::make_mut(&mut self.records).retain(|it| filter.keeps(it));
             if self.records.len() < before {
                 tracing::info!("{} of {before} pictures are left out by filter_cfg", before - self.records.len());
             }
@@ -138,7 +146,7 @@ impl FileDataset {
                 let record = place(it).and_then(|at| self.records.get(at)).cloned();
                 record.ok_or_else(|| BuildError::new(format!("{it} is outside of {len} pictures")).at("indices"))
             });
-            self.records = chosen.collect::<Result<_, _>>()?;
+            self.records = Arc::new(chosen.collect::<Result<_, _>>()?);
         }
         Ok(self)
     }
@@ -164,9 +172,10 @@ impl FileDataset {
             return Err(BuildError::new(message).at("batch_shapes_cfg"));
         }
         let sizes: Vec<_> = self.records.iter().map(|it| it.shape).collect();
-        let mut records: Vec<_> = std::mem::take(&mut self.records).into_iter().map(Some).collect();
+        let records = Arc::make_mut(&mut self.records);
+        let mut unsorted: Vec<_> = std::mem::take(records).into_iter().map(Some).collect();
         for (index, shape) in policy.arrange(&sizes) {
-            self.records.extend(records[index].take());
+            records.extend(unsorted[index].take());
             self.batch_shapes.push(shape);
         }
         Ok(self)
@@ -214,5 +223,16 @@ impl DatasetSource for FileDataset {
 
     fn sample(&self, index: usize, draw: Draw, buffers: &mut Buffers) -> Result<Option<Sample>, DataError> {
         self.pipeline.run_from_start(&mut Context { source: self, index, draw, buffers })
+    }
+
+    fn with_pipeline(&self, pipeline: Pipeline) -> Option<Arc<dyn DatasetSource>> {
+        Some(Arc::new(FileDataset {
+            records: self.records.clone(),
+            batch_shapes: self.batch_shapes.clone(),
+            metainfo: self.metainfo.clone(),
+            pipeline,
+            test_mode: self.test_mode,
+            ann_file: self.ann_file.clone(),
+        }))
     }
 }

@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    EvalEpochContext, Hook, HookKind, LoadContext, Mode, Request, SaveRequest, TrainContext, TrainStepContext,
+    EvalEpochContext, Hook, HookKind, LoadContext, Mode, Request, Rule, SaveRequest, Stage, TrainContext,
+    TrainStepContext, monitored,
 };
 use crate::{EngineError, Priority, Progress, RunInfo, error::Result};
 
@@ -48,41 +49,6 @@ pub struct Config {
     pub rule: Option<Rule>,
     /// When it runs among the hooks of one stage.
     pub priority: Priority,
-}
-
-/// Which of two values of a metric is better.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Rule {
-    /// The greater one.
-    Greater,
-    /// The smaller one.
-    Less,
-}
-
-impl Rule {
-    /// What the metric's name says, by mmengine's lists: exact matches first, then parts of the name.
-    fn of(metric: &str) -> Option<Rule> {
-        const GREATER: [&str; 10] = ["acc", "top", "ar@", "auc", "precision", "map", "mdice", "miou", "macc", "aacc"];
-        const LESS: [&str; 1] = ["loss"];
-        let name = metric.to_lowercase();
-        let exact = |keys: &[&str]| keys.contains(&name.as_str());
-        let part = |keys: &[&str]| keys.iter().any(|it| name.contains(it));
-        match () {
-            () if exact(&GREATER) => Some(Rule::Greater),
-            () if exact(&LESS) => Some(Rule::Less),
-            () if part(&GREATER) => Some(Rule::Greater),
-            () if part(&LESS) => Some(Rule::Less),
-            () => None,
-        }
-    }
-
-    fn better(self, new: f64, old: f64) -> bool {
-        match self {
-            Rule::Greater => new > old,
-            Rule::Less => new < old,
-        }
-    }
 }
 
 impl Default for Config {
@@ -214,6 +180,11 @@ impl Hook for CheckpointHook {
         self.config.priority
     }
 
+    fn stages(&self) -> &'static [Stage] {
+        use Stage::{AfterLoadCheckpoint, AfterTrainEpoch, AfterTrainIter, AfterValEpoch, BeforeTrain};
+        &[AfterLoadCheckpoint, BeforeTrain, AfterTrainIter, AfterTrainEpoch, AfterValEpoch]
+    }
+
     fn state(&self) -> Value {
         serde_json::to_value(&self.state).expect("plain data serialises")
     }
@@ -270,27 +241,24 @@ impl Hook for CheckpointHook {
             return Ok(());
         };
         let values = &cx.evaluation.values;
-        let found = if wanted == "auto" { values.first() } else { values.iter().find(|(name, _)| name == wanted) };
-        let Some((metric, value)) = found else {
-            let known = values.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
-            return Err(EngineError::Unfit(format!(
-                "`save_best = \"{wanted}\"`, but the validation reports {}",
-                if known.is_empty() { "nothing".into() } else { known }
-            )));
+        let metric = match values.first() {
+            Some((first, _)) if wanted == "auto" => first,
+            _ => wanted,
         };
+        let value = monitored("save_best", metric, cx.evaluation)?;
         let rule = self.config.rule.or_else(|| Rule::of(metric)).ok_or_else(|| {
             EngineError::Unfit(format!(
                 "whether more of `{metric}` is better is not known: set `rule` to \"greater\" or \"less\""
             ))
         })?;
-        if !value.is_finite() || self.state.best.as_ref().is_some_and(|best| !rule.better(*value, best.value)) {
+        if !value.is_finite() || self.state.best.as_ref().is_some_and(|best| !rule.better(value, best.value)) {
             return Ok(());
         }
         let progress = cx.eval.progress;
         let (unit, at) = if self.by_epoch(progress) { ("epoch", progress.epoch) } else { ("iter", progress.iter) };
         let name = format!("best_{}_{unit}_{at}.safetensors", metric.replace('/', "_"));
         tracing::info!("The best checkpoint with {value:.4} {metric} at {at} {unit} is saved to {name}.");
-        let best = Best { metric: metric.clone(), value: *value, file: name.clone() };
+        let best = Best { metric: metric.to_owned(), value, file: name.clone() };
         let old = self.state.best.replace(best).map(|it| it.file).filter(|it| *it != name);
         cx.requests.ask(Request::Save(SaveRequest {
             path: cx.eval.run.work_dir.path().join(&name),
@@ -328,15 +296,5 @@ mod tests {
         assert_eq!(due(Some(3), 5, true), [7, 10]);
         assert_eq!(due(None, 1, true), [10]);
         assert_eq!(due(None, 1, false), [0usize; 0]);
-    }
-
-    #[test]
-    fn rule_follows_the_name() {
-        let want =
-            [("coco/bbox_mAP", Some(Rule::Greater)), ("loss", Some(Rule::Less)), ("AR@100", Some(Rule::Greater))];
-        for (name, rule) in want {
-            assert_eq!(Rule::of(name), rule, "{name}");
-        }
-        assert_eq!(Rule::of("speed"), None);
     }
 }

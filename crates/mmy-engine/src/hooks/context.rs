@@ -1,8 +1,13 @@
 //! What each stage lends to a hook.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
+use mmy_data::Transform;
 use mmy_eval::Evaluation;
+use mmy_registry::Slot;
 use mmy_structures::{Batch, Detections};
 
 use crate::{
@@ -102,6 +107,19 @@ pub struct TrainStepContext<'a> {
     pub batch: &'a Batch,
     /// The parts of the loss, and `loss`, their sum.
     pub losses: &'a [(String, f64)],
+    /// Where its time went.
+    pub times: StepTimes,
+}
+
+/// Where the time of a step went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct StepTimes {
+    /// Forward pass and losses.
+    pub forward: Duration,
+    /// Backward pass.
+    pub backward: Duration,
+    /// Clipping and the optimiser's step; nothing where gradients are only gathered.
+    pub optimizer: Duration,
 }
 
 /// A validation or a test.
@@ -136,6 +154,8 @@ pub struct EvalIterContext<'a> {
 pub struct EvalEpochContext<'a> {
     /// What lies around the pass.
     pub eval: EvalContext<'a>,
+    /// The optimiser's parameter groups; none in a test.
+    pub groups: &'a mut [ParamGroup],
     /// The metrics.
     pub evaluation: &'a Evaluation,
     /// What the runner shall do after this stage.
@@ -154,12 +174,14 @@ impl Requests {
 }
 
 /// One thing that a hook asks of the runner.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub enum Request {
     /// Write a checkpoint.
     Save(SaveRequest),
     /// End the training after the current epoch, for this reason.
     Stop(String),
+    /// Make the batches of later epochs by another pipeline.
+    TrainPipeline(Vec<Slot<Transform>>),
 }
 
 /// A checkpoint that a hook wants.

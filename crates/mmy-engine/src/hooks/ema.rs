@@ -1,13 +1,16 @@
 //! A running average of the weights, validated and saved in their place.
 
+use mmy_nn::ParamStore;
 use mmy_registry::{Build, BuildError, register};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tch::Tensor;
 
-use super::{EvalContext, EvalEpochContext, Hook, HookKind, LoadContext, RunContext, SaveContext, TrainStepContext};
-use crate::{EngineError, Model, Priority, error::Result};
+use super::{
+    EvalContext, EvalEpochContext, Hook, HookKind, LoadContext, RunContext, SaveContext, Stage, TrainStepContext,
+};
+use crate::{EngineError, Priority, error::Result};
 
 register!(HookKind, "EMAHook", Config);
 
@@ -62,13 +65,14 @@ pub enum Averaging {
     ExpMomentumEMA,
     /// `max(momentum, gamma / (gamma + step))`.
     MomentumAnnealingEMA,
-    /// `1 / (step + 1)`: the plain mean.
+    /// `1 / (step / interval + 1)`, the quotient rounded down: the plain mean.
     StochasticWeightAverage,
 }
 
 impl Averaging {
     /// The weight of the values of step `step` (from 0).
-    pub fn weight(self, step: usize, momentum: f64, gamma: Option<f64>) -> f64 {
+    pub fn weight(self, step: usize, momentum: f64, gamma: Option<f64>, interval: usize) -> f64 {
+        let updates = (step / interval) as f64;
         let step = step as f64;
         match self {
             Averaging::ExponentialMovingAverage => momentum,
@@ -77,7 +81,7 @@ impl Averaging {
                 let gamma = gamma.unwrap_or(100.0);
                 momentum.max(gamma / (gamma + step))
             }
-            Averaging::StochasticWeightAverage => 1.0 / (step + 1.0),
+            Averaging::StochasticWeightAverage => 1.0 / (updates + 1.0),
         }
     }
 }
@@ -115,9 +119,9 @@ struct Ema {
 }
 
 impl Ema {
-    fn follow(&mut self, model: &Model) {
+    fn follow(&mut self, params: &ParamStore) {
         let float = |it: &mmy_nn::Entry| it.tensor.is_floating_point();
-        for entry in model.params.entries() {
+        for entry in params.entries() {
             let own = tch::no_grad(|| entry.tensor.detach().copy());
             let row = (entry.name.clone(), entry.tensor.shallow_clone(), own);
             let trained = entry.role != mmy_nn::Role::Buffer;
@@ -142,7 +146,8 @@ impl Ema {
         if self.steps == 0 {
             Self::copy_rows(&self.averaged)?;
         } else if self.steps.is_multiple_of(self.config.interval) {
-            let weight = self.config.ema_type.weight(self.steps, self.config.momentum, self.config.gamma);
+            let Config { ema_type, momentum, gamma, interval, .. } = self.config;
+            let weight = ema_type.weight(self.steps, momentum, gamma, interval);
             let (targets, sources): (Vec<_>, Vec<_>) = self.averaged.iter().map(|(_, model, own)| (own, model)).unzip();
             mmy_torch::foreach::lerp_(&targets, &sources, weight)?;
         }
@@ -170,6 +175,13 @@ impl Hook for Ema {
         self.config.priority
     }
 
+    fn stages(&self) -> &'static [Stage] {
+        use Stage::{
+            AfterLoadCheckpoint, AfterTrainIter, AfterValEpoch, BeforeRun, BeforeSaveCheckpoint, BeforeValEpoch,
+        };
+        &[BeforeRun, AfterLoadCheckpoint, AfterTrainIter, BeforeValEpoch, AfterValEpoch, BeforeSaveCheckpoint]
+    }
+
     fn state(&self) -> Value {
         json!({ "steps": self.steps })
     }
@@ -182,7 +194,7 @@ impl Hook for Ema {
     }
 
     fn before_run(&mut self, cx: &mut RunContext<'_>) -> Result<()> {
-        self.follow(cx.model);
+        self.follow(&cx.model.params);
         Ok(())
     }
 
@@ -259,10 +271,56 @@ mod tests {
     fn weights_are_the_originals() {
         let golden: Value = serde_json::from_str(include_str!("../../../../tests/golden/ema.json")).unwrap();
         for (step, want) in golden["momentum"].as_array().unwrap().iter().enumerate() {
-            let weight = Averaging::ExpMomentumEMA.weight(step, 1e-4, None);
+            let weight = Averaging::ExpMomentumEMA.weight(step, 1e-4, None, 1);
             assert!((weight - want.as_f64().unwrap()).abs() < 1e-15, "step {step}: {weight}");
         }
-        assert_eq!(Averaging::StochasticWeightAverage.weight(3, 0.5, None), 0.25);
-        assert_eq!(Averaging::MomentumAnnealingEMA.weight(100, 0.1, None), 0.5);
+    }
+
+    #[test]
+    fn averages_are_mmengines() {
+        let golden: Value = serde_json::from_str(include_str!("../../../../tests/golden/averages.json")).unwrap();
+        let cases = golden["cases"].as_array().unwrap();
+        for case in cases {
+            let config: Config = serde_json::from_value(case["config"].clone()).unwrap();
+            let mut ema = Ema { config, steps: 0, averaged: Vec::new(), copied: Vec::new(), swapped: false };
+            let store = ParamStore::new(tch::Device::Cpu, 0);
+            let weight = store.root().param("weight", &[1], mmy_nn::Init::Const(0.0), mmy_nn::Role::Weight);
+            let mean = store.root().buffer("mean", &[1], 0.0, tch::Kind::Float);
+            ema.follow(&store);
+            for (step, want) in case["rows"].as_array().unwrap().iter().enumerate() {
+                // The numbers of `averages.py`.
+                let value = |at: usize| ((step * 7919 + at * 104_729) % 2003) as f64 / 1001.0 - 1.0;
+                let _ = tch::no_grad(|| weight.detach().fill_(value(0)));
+                let _ = mean.detach().fill_(value(1));
+                ema.update(true).unwrap();
+                for (at, name) in ["weight", "mean"].into_iter().enumerate() {
+                    let ours = ema.rows().find(|it| it.0 == name).unwrap().2.double_value(&[0]);
+                    let want = want[at].as_f64().unwrap();
+                    // float32 on both sides.
+                    assert!(
+                        (ours - want).abs() < 1e-6,
+                        "{}, step {step}, {name}: {ours} is not {want}",
+                        case["config"]
+                    );
+                }
+            }
+        }
+        assert_eq!(cases.len(), 6);
+    }
+
+    #[test]
+    fn what_has_not_begun_copies() {
+        let config = Config { ema_type: Averaging::StochasticWeightAverage, ..Config::default() };
+        let mut ema = Ema { config, steps: 0, averaged: Vec::new(), copied: Vec::new(), swapped: false };
+        let store = ParamStore::new(tch::Device::Cpu, 0);
+        let weight = store.root().param("weight", &[1], mmy_nn::Init::Const(0.0), mmy_nn::Role::Weight);
+        ema.follow(&store);
+        let mut after = |value: f64, started| {
+            let _ = tch::no_grad(|| weight.detach().fill_(value));
+            ema.update(started).unwrap();
+            ema.averaged[0].2.double_value(&[0])
+        };
+        // The first step that counts is a copy too.
+        assert_eq!([after(4.0, false), after(8.0, false), after(2.0, true), after(4.0, true)], [4.0, 8.0, 2.0, 3.0]);
     }
 }

@@ -6,7 +6,7 @@ use mmy_registry::{Build, BuildError, register};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{EvalContext, EvalIterContext, Hook, HookKind, TrainContext, TrainIterContext, TrainStepContext};
+use super::{EvalContext, EvalIterContext, Hook, HookKind, Stage, TrainContext, TrainIterContext, TrainStepContext};
 use crate::{MessageHub, Priority, error::Result};
 
 register!(HookKind, "IterTimerHook", Config);
@@ -63,6 +63,24 @@ impl Hook for IterTimer {
 
     fn priority(&self) -> Priority {
         self.priority
+    }
+
+    fn stages(&self) -> &'static [Stage] {
+        use Stage::{
+            AfterTestIter, AfterTrainIter, AfterValIter, BeforeTestEpoch, BeforeTestIter, BeforeTrainEpoch,
+            BeforeTrainIter, BeforeValEpoch, BeforeValIter,
+        };
+        &[
+            BeforeTrainEpoch,
+            BeforeTrainIter,
+            AfterTrainIter,
+            BeforeValEpoch,
+            BeforeValIter,
+            AfterValIter,
+            BeforeTestEpoch,
+            BeforeTestIter,
+            AfterTestIter,
+        ]
     }
 
     fn before_train_epoch(&mut self, _: &mut TrainContext<'_>) -> Result<()> {

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{
-    EvalContext, EvalEpochContext, EvalIterContext, Hook, HookKind, LoadContext, Mode, RunContext, SaveContext,
+    EvalContext, EvalEpochContext, EvalIterContext, Hook, HookKind, LoadContext, Mode, RunContext, SaveContext, Stage,
     TrainContext, TrainStepContext,
 };
 use crate::{
@@ -154,6 +154,24 @@ impl Hook for Logger {
 
     fn priority(&self) -> Priority {
         self.config.priority
+    }
+
+    fn stages(&self) -> &'static [Stage] {
+        use Stage::{
+            AfterLoadCheckpoint, AfterRun, AfterTestEpoch, AfterTestIter, AfterTrainIter, AfterValEpoch, AfterValIter,
+            BeforeSaveCheckpoint, BeforeTrain,
+        };
+        &[
+            AfterLoadCheckpoint,
+            BeforeTrain,
+            BeforeSaveCheckpoint,
+            AfterTrainIter,
+            AfterValIter,
+            AfterValEpoch,
+            AfterTestIter,
+            AfterTestEpoch,
+            AfterRun,
+        ]
     }
 
     fn state(&self) -> Value {

@@ -6,24 +6,36 @@
 
 mod checkpoint;
 mod context;
+mod det_visualization;
+mod early_stopping;
 mod ema;
 mod iter_timer;
 mod logger;
+mod mode_switch;
+mod monitor;
+mod param_scheduler;
+mod ppyoloe_param_scheduler;
+mod profiler;
 mod runtime_info;
 mod switch_to_deploy;
+mod stage;
+mod without_effect;
 mod yolov5_param_scheduler;
 
 pub(crate) use checkpoint::PASSING;
 pub use context::{
     EvalContext, EvalEpochContext, EvalIterContext, LoadContext, Mode, Request, Requests, RunContext, SaveContext,
-    SaveRequest, TrainContext, TrainIterContext, TrainStepContext,
+    SaveRequest, StepTimes, TrainContext, TrainIterContext, TrainStepContext,
 };
 pub use ema::Averaging;
+pub use monitor::Rule;
+pub(crate) use monitor::monitored;
+pub use stage::{Registered, Stage, in_order, order_table};
 
 use mmy_registry::Kind;
 use serde_json::Value;
 
-use crate::{Priority, error::Result};
+use crate::{Priority, Progress, error::Result, optim::ParamGroup, schedules::Schedules};
 
 /// The kind of hooks.
 pub struct HookKind;
@@ -39,6 +51,18 @@ pub trait Hook: std::fmt::Debug {
     /// When it runs among the hooks of one stage.
     fn priority(&self) -> Priority {
         Priority::NORMAL
+    }
+
+    /// The stages at which it acts: at no other is it called.
+    fn stages(&self) -> &'static [Stage];
+
+    /// Sets learning rates and momenta for the step that comes next at `progress`, where this hook is the one that does.
+    /// Training calls it through the hook's stages; called with ascending progress it shows a schedule without training.
+    ///
+    /// # Errors
+    /// When a schedule cannot be built.
+    fn set_rates(&mut self, _schedules: &Schedules, _at: &Progress, _groups: &mut [ParamGroup]) -> Result<bool> {
+        Ok(false)
     }
 
     /// Whether weights can come to depend on it. A run goes on from a checkpoint of one that had other hooks of those that
@@ -172,27 +196,4 @@ pub trait Hook: std::fmt::Debug {
     fn after_run(&mut self, _: &mut RunContext<'_>) -> Result<()> {
         Ok(())
     }
-}
-
-/// A hook in its place among the others.
-#[derive(Debug)]
-pub struct Registered {
-    /// The key under which its state is saved: its name, and a number where one name is there twice.
-    pub key: String,
-    /// When it runs.
-    pub priority: Priority,
-    /// The hook.
-    pub hook: Box<dyn Hook>,
-}
-
-/// Sorts hooks by priority (equal ones stay in order) and gives each its key.
-pub fn in_order(hooks: impl IntoIterator<Item = (&'static str, Box<dyn Hook>)>) -> Vec<Registered> {
-    let mut out: Vec<Registered> = Vec::new();
-    for (name, hook) in hooks {
-        let same = out.iter().filter(|it| it.key.split('#').next() == Some(name)).count();
-        let key = if same == 0 { name.to_owned() } else { format!("{name}#{same}") };
-        out.push(Registered { key, priority: hook.priority(), hook });
-    }
-    out.sort_by_key(|it| it.priority);
-    out
 }

@@ -4,7 +4,7 @@ use mmy_registry::{Build, BuildError, register};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{EvalEpochContext, Hook, HookKind, TrainIterContext, TrainStepContext};
+use super::{EvalEpochContext, Hook, HookKind, Stage, TrainIterContext, TrainStepContext};
 use crate::{Priority, error::Result};
 
 register!(HookKind, "RuntimeInfoHook", Config);
@@ -41,6 +41,10 @@ impl Hook for RuntimeInfo {
 
     fn priority(&self) -> Priority {
         self.priority
+    }
+
+    fn stages(&self) -> &'static [Stage] {
+        &[Stage::BeforeTrainIter, Stage::AfterTrainIter, Stage::AfterValEpoch, Stage::AfterTestEpoch]
     }
 
     fn before_train_iter(&mut self, cx: &mut TrainIterContext<'_>) -> Result<()> {

@@ -4,8 +4,8 @@ use mmy_registry::{Build, BuildError, register};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Hook, HookKind, TrainContext, TrainIterContext};
-use crate::{Priority, Progress, error::Result};
+use super::{Hook, HookKind, Stage, TrainContext, TrainIterContext};
+use crate::{Priority, Progress, error::Result, optim::ParamGroup, schedules::Schedules};
 
 register!(HookKind, "YOLOv5ParamSchedulerHook", Config);
 
@@ -125,6 +125,17 @@ impl Hook for Yolov5ParamScheduler {
         self.config.priority
     }
 
+    fn stages(&self) -> &'static [Stage] {
+        &[Stage::BeforeTrain, Stage::BeforeTrainIter]
+    }
+
+    fn set_rates(&mut self, _: &Schedules, progress: &Progress, groups: &mut [ParamGroup]) -> Result<bool> {
+        for (index, group) in groups.iter_mut().enumerate() {
+            (group.lr, group.momentum) = self.at(progress, index, group.initial_lr, group.initial_momentum);
+        }
+        Ok(true)
+    }
+
     fn before_train(&mut self, cx: &mut TrainContext<'_>) -> Result<()> {
         let (end, total) = (self.warmup_end(cx.progress.epoch_len), cx.progress.max_iters());
         if end >= total {
@@ -139,11 +150,7 @@ impl Hook for Yolov5ParamScheduler {
     }
 
     fn before_train_iter(&mut self, cx: &mut TrainIterContext<'_>) -> Result<()> {
-        let progress = *cx.train.progress;
-        for (index, group) in cx.train.groups().iter_mut().enumerate() {
-            (group.lr, group.momentum) = self.at(&progress, index, group.initial_lr, group.initial_momentum);
-        }
-        Ok(())
+        self.set_rates(&cx.train.run.param_scheduler, cx.train.progress, cx.train.optim.groups_mut()).map(drop)
     }
 }
 

@@ -1,6 +1,9 @@
 //! One training step: autocast, backward pass, accumulation, clipping, optimiser.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    time::{Duration, Instant},
+};
 
 use mmy_nn::{ParamStore, Role};
 use mmy_registry::{Build, BuildError, Kind, Slot, register};
@@ -136,6 +139,7 @@ impl Build<OptimWrapperKind> for AmpConfig {
             clip,
             accumulate: self.accumulative_counts,
             gathered: 0,
+            times: Default::default(),
         })
     }
 }
@@ -166,6 +170,8 @@ pub struct OptimWrapper {
     clip: Option<Clip>,
     accumulate: usize,
     gathered: usize,
+    /// How long the last backward pass and the last step of the optimiser took.
+    times: (Duration, Duration),
 }
 
 impl OptimWrapper {
@@ -193,7 +199,9 @@ impl OptimWrapper {
     pub fn update(&mut self, loss: &Tensor, steps_left: usize) -> Result<Option<f64>> {
         let window = self.accumulate.min(self.gathered + 1 + steps_left);
         let loss = if window > 1 { loss / window as f64 } else { loss.shallow_clone() };
+        let started = Instant::now();
         loss.f_backward()?;
+        self.times = (started.elapsed(), Duration::ZERO);
         self.gathered += 1;
         if self.gathered < window {
             return Ok(None);
@@ -208,7 +216,13 @@ impl OptimWrapper {
         }
         self.optimizer.step(&self.groups)?;
         self.zero_grad()?;
+        self.times.1 = started.elapsed() - self.times.0;
         Ok(norm)
+    }
+
+    /// How long the backward pass of the last [`OptimWrapper::update`] took, and what came after it.
+    pub fn last_times(&self) -> (Duration, Duration) {
+        self.times
     }
 
     fn norm(&self) -> Result<f64> {

@@ -8,9 +8,10 @@ use super::{Evaluating, RunInfo, Runner, Training};
 use crate::{
     EngineError, Fingerprint, Interrupt, MessageHub, Model, Observer, Progress, RunConfig, WorkDir, compare,
     error::Result,
-    hooks::{Registered, Requests, in_order},
+    hooks::{HookKind, Registered, Requests, in_order},
     loops::EvalLoopKind,
     optim::WrapperArgs,
+    schedules::ScheduleArgs,
 };
 
 /// What a runner is made from.
@@ -48,7 +49,7 @@ impl Runner {
         // What does not fit is told before a file of data is opened.
         let model = Model::build(&config.model, seed)?;
         let schedule = cfg.build(())?;
-        let hooks = hooks(config)?;
+        let hooks = build_hooks(config)?;
         let loader = data.build(LoaderArgs { seed })?;
         let batch_size = loader.batch_size();
         let lr_scale = config.auto_scale_lr.factor(batch_size)?;
@@ -65,6 +66,8 @@ impl Runner {
         let classes = loader.dataset().metainfo().classes.clone();
         let val = evaluating("val", &config.val_dataloader, &config.val_cfg, &config.val_evaluator, seed)?;
         let progress = Progress::start(schedule.length(), loader.len());
+        // A run that cannot follow its schedule to the end does not start.
+        config.param_scheduler.iter().try_for_each(|it| it.build(ScheduleArgs::from(&progress)).map(drop))?;
         if loader.is_empty() {
             let error = BuildError::new(format!(
                 "an epoch has no batch: {} pictures, {} in a batch",
@@ -85,7 +88,7 @@ impl Runner {
         let config = &start.config;
         let seed = config.randomness.seed;
         let model = Model::build(&config.model, seed)?;
-        let hooks = hooks(config)?;
+        let hooks = build_hooks(config)?;
         let test = evaluating("test", &config.test_dataloader, &config.test_cfg, &config.test_evaluator, seed)?;
         let Some(test) = test else {
             return Err(incomplete(&[("test_dataloader", false), ("test_cfg", false), ("test_evaluator", false)]));
@@ -119,6 +122,7 @@ impl Runner {
             classes,
             seed: start.config.randomness.seed,
             log_window: start.config.log_processor.window_size.max(1),
+            param_scheduler: start.config.param_scheduler.clone(),
         };
         run.work_dir.write_config(&run.name, &run.config)?;
         let roles = [("train", train.as_ref().map(|it| &it.loader)), ("val", val.as_ref().map(|it| &it.loader))];
@@ -146,10 +150,32 @@ impl Runner {
     }
 }
 
-fn hooks(config: &RunConfig) -> Result<Vec<Registered>> {
-    let slots = config.default_hooks.values().chain(&config.custom_hooks);
-    let built: Vec<_> = slots.map(|it| Ok((it.name(), it.build(())?))).collect::<Result<_, BuildError>>()?;
-    Ok(in_order(built))
+/// The hooks of a config in the order in which they run.
+///
+/// # Errors
+/// When one cannot be built, or two set the learning rate, or none runs the `param_scheduler` list.
+pub fn build_hooks(config: &RunConfig) -> Result<Vec<Registered>> {
+    let default = config.default_hooks.iter().map(|(key, slot)| (format!("default_hooks.{key}"), slot));
+    let custom = config.custom_hooks.iter().enumerate().map(|(at, slot)| (format!("custom_hooks.{at}"), slot));
+    let slots: Vec<_> = default.chain(custom).collect();
+    if let Some(first) = config.param_scheduler.first() {
+        let runs = |it: &&(String, &Slot<HookKind>)| it.1.name() == "ParamSchedulerHook";
+        if !slots.iter().any(|it| runs(&it)) {
+            let error =
+                BuildError::new(format!("no hook runs the schedules of this list (the first is {})", first.name()));
+            let help = "add `[default_hooks.param_scheduler]` with `type = \"ParamSchedulerHook\"` (and `_delete_ = true` \
+                        where a base has another hook there)";
+            return Err(error.at("param_scheduler").help(help).into());
+        }
+        let other = slots.iter().find(|it| it.1.name().ends_with("ParamSchedulerHook") && !runs(it));
+        if let Some((source, slot)) = other {
+            let error =
+                BuildError::new(format!("{} sets the learning rate too, beside `param_scheduler`", slot.name()));
+            return Err(error.at(source).help("take one of the two out").into());
+        }
+    }
+    let built = slots.into_iter().map(|(source, it)| Ok((it.name(), source, it.build(())?)));
+    Ok(in_order(built.collect::<Result<Vec<_>, BuildError>>()?))
 }
 
 /// One of the triples of which all are there, or none.

@@ -63,7 +63,7 @@ impl Runner {
     }
 }
 
-type Stage = fn(&mut dyn crate::hooks::Hook, &mut crate::hooks::EvalContext<'_>) -> Result<()>;
+type Stage = fn(&mut crate::hooks::Registered, &mut crate::hooks::EvalContext<'_>) -> Result<()>;
 
 fn pick(mode: Mode, val: Stage, test: Stage) -> Stage {
     match mode {

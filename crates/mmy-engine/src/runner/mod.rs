@@ -6,18 +6,20 @@ mod stages;
 mod state;
 mod train;
 
-pub use build::Start;
+pub use build::{Start, build_hooks};
 
 use std::{collections::BTreeMap, path::PathBuf};
 
 use mmy_data::Loader;
 use mmy_eval::MetricSink;
+use mmy_registry::Slot;
 
 use crate::{
     Fingerprint, Interrupt, MessageHub, Model, Observer, Progress, RunConfig, WorkDir,
     hooks::{Registered, Requests},
     loops::{EvalLoop, TrainLoop},
     optim::OptimWrapper,
+    schedules::ParamSchedulerKind,
     trace::Tracer,
 };
 
@@ -36,6 +38,8 @@ pub struct RunInfo {
     pub seed: u64,
     /// Steps over which log lines average.
     pub log_window: usize,
+    /// Schedules of learning rate and momentum.
+    pub param_scheduler: Vec<Slot<ParamSchedulerKind>>,
 }
 
 /// What a run starts from.

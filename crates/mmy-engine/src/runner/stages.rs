@@ -7,8 +7,8 @@ use super::Runner;
 use crate::{
     error::Result,
     hooks::{
-        EvalContext, EvalEpochContext, EvalIterContext, Hook, LoadContext, Mode, Request, RunContext, SaveContext,
-        TrainContext, TrainIterContext, TrainStepContext,
+        EvalContext, EvalEpochContext, EvalIterContext, LoadContext, Mode, Registered, Request, RunContext,
+        SaveContext, StepTimes, TrainContext, TrainIterContext, TrainStepContext,
     },
 };
 
@@ -45,14 +45,14 @@ macro_rules! each_hook {
     ($runner:ident, $stage:ident, $context:expr) => {{
         for at in 0..$runner.hooks.len() {
             let mut context = $context;
-            $stage($runner.hooks[at].hook.as_mut(), &mut context)?;
+            $stage(&mut $runner.hooks[at], &mut context)?;
         }
         $runner.fulfil()
     }};
 }
 
 impl Runner {
-    pub(crate) fn at_run(&mut self, stage: fn(&mut dyn Hook, &mut RunContext<'_>) -> Result<()>) -> Result<()> {
+    pub(crate) fn at_run(&mut self, stage: fn(&mut Registered, &mut RunContext<'_>) -> Result<()>) -> Result<()> {
         each_hook!(self, stage, {
             RunContext {
                 run: &self.run,
@@ -64,33 +64,33 @@ impl Runner {
     }
 
     pub(crate) fn at_load(&mut self, context: &mut LoadContext<'_>) -> Result<()> {
-        self.hooks.iter_mut().try_for_each(|it| it.hook.after_load_checkpoint(context))
+        self.hooks.iter_mut().try_for_each(|it| it.after_load_checkpoint(context))
     }
 
     pub(crate) fn at_save(&mut self, checkpoint: &mut crate::Checkpoint, resumable: bool) -> Result<()> {
         let mut context = SaveContext { checkpoint, run: &self.run, model: &self.model, resumable };
-        self.hooks.iter_mut().try_for_each(|it| it.hook.before_save_checkpoint(&mut context))
+        self.hooks.iter_mut().try_for_each(|it| it.before_save_checkpoint(&mut context))
     }
 
-    pub(crate) fn at_train(&mut self, stage: fn(&mut dyn Hook, &mut TrainContext<'_>) -> Result<()>) -> Result<()> {
+    pub(crate) fn at_train(&mut self, stage: fn(&mut Registered, &mut TrainContext<'_>) -> Result<()>) -> Result<()> {
         each_hook!(self, stage, train_context!(self))
     }
 
     pub(super) fn before_step(&mut self, batch: &Batch) -> Result<()> {
-        let stage = |hook: &mut dyn Hook, cx: &mut TrainIterContext<'_>| hook.before_train_iter(cx);
+        let stage = |hook: &mut Registered, cx: &mut TrainIterContext<'_>| hook.before_train_iter(cx);
         each_hook!(self, stage, TrainIterContext { train: train_context!(self), batch })
     }
 
-    pub(super) fn after_step(&mut self, batch: &Batch, losses: &[(String, f64)]) -> Result<()> {
-        let stage = |hook: &mut dyn Hook, cx: &mut TrainStepContext<'_>| hook.after_train_iter(cx);
-        each_hook!(self, stage, TrainStepContext { train: train_context!(self), batch, losses })
+    pub(super) fn after_step(&mut self, batch: &Batch, losses: &[(String, f64)], times: StepTimes) -> Result<()> {
+        let stage = |hook: &mut Registered, cx: &mut TrainStepContext<'_>| hook.after_train_iter(cx);
+        each_hook!(self, stage, TrainStepContext { train: train_context!(self), batch, losses, times })
     }
 
     pub(super) fn at_eval(
         &mut self,
         mode: Mode,
         batches: usize,
-        stage: fn(&mut dyn Hook, &mut EvalContext<'_>) -> Result<()>,
+        stage: fn(&mut Registered, &mut EvalContext<'_>) -> Result<()>,
     ) -> Result<()> {
         each_hook!(self, stage, eval_context!(self, mode, batches))
     }
@@ -101,7 +101,7 @@ impl Runner {
         batches: usize,
         (index, batch, detections): (usize, &Batch, &[Detections]),
     ) -> Result<()> {
-        let stage = |hook: &mut dyn Hook, cx: &mut EvalIterContext<'_>| match mode {
+        let stage = |hook: &mut Registered, cx: &mut EvalIterContext<'_>| match mode {
             Mode::Val => hook.after_val_iter(cx),
             Mode::Test => hook.after_test_iter(cx),
         };
@@ -109,14 +109,19 @@ impl Runner {
     }
 
     pub(super) fn after_eval_epoch(&mut self, mode: Mode, batches: usize, evaluation: &Evaluation) -> Result<()> {
-        let stage = |hook: &mut dyn Hook, cx: &mut EvalEpochContext<'_>| match mode {
+        let stage = |hook: &mut Registered, cx: &mut EvalEpochContext<'_>| match mode {
             Mode::Val => hook.after_val_epoch(cx),
             Mode::Test => hook.after_test_epoch(cx),
         };
         each_hook!(
             self,
             stage,
-            EvalEpochContext { eval: eval_context!(self, mode, batches), evaluation, requests: &mut self.requests }
+            EvalEpochContext {
+                eval: eval_context!(self, mode, batches),
+                groups: self.train.as_mut().map_or(&mut [], |it| it.optim.groups_mut()),
+                evaluation,
+                requests: &mut self.requests,
+            }
         )
     }
 
@@ -128,6 +133,7 @@ impl Runner {
                     tracing::info!("{reason}");
                     self.stopped = Some(reason);
                 }
+                Request::TrainPipeline(steps) => self.switch_pipeline(&steps)?,
             }
         }
         Ok(())

@@ -1,8 +1,9 @@
 //! Training: the step, and what lies around it.
 
-use std::{iter::Take, path::PathBuf};
+use std::{iter::Take, path::PathBuf, time::Instant};
 
-use mmy_data::Batches;
+use mmy_data::{Batches, Pipeline, Transform};
+use mmy_registry::Slot;
 use mmy_structures::Batch;
 
 use super::{Resume, Runner};
@@ -11,7 +12,7 @@ use crate::{
     error::Result,
     failed_step,
     guard::guarded,
-    hooks::{PASSING, SaveRequest},
+    hooks::{PASSING, SaveRequest, StepTimes},
     progress::Length,
     trace::{self, Origin, Tracer},
 };
@@ -75,8 +76,8 @@ impl Runner {
     pub(crate) fn train_step(&mut self, pass: Pass, batch: &Batch, val_due: bool) -> Result<()> {
         self.resume_point = Progress { val_pending: val_due && self.val.is_some(), ..self.progress.after_step() };
         self.before_step(batch)?;
-        let losses = self.learn(batch)?;
-        self.after_step(batch, &losses)?;
+        let (losses, times) = self.learn(batch)?;
+        self.after_step(batch, &losses, times)?;
         if let Some(tracer) = &mut self.tracer {
             tracer.step(self.resume_point.iter, &losses, &self.model)?;
         }
@@ -85,8 +86,9 @@ impl Runner {
         self.end_if_asked()
     }
 
-    /// Forward pass, loss, backward pass, optimiser; the loss and its parts.
-    fn learn(&mut self, batch: &Batch) -> Result<Vec<(String, f64)>> {
+    /// Forward pass, loss, backward pass, optimiser; the loss and its parts, and where the time went.
+    fn learn(&mut self, batch: &Batch) -> Result<(Vec<(String, f64)>, StepTimes)> {
+        let started = Instant::now();
         failed_step::seed_layers(self.run.seed, self.progress.iter);
         let steps_left = self.progress.max_iters().saturating_sub(self.progress.iter + 1);
         let optim = &mut self.train.as_mut().expect("Runner::for_training makes it").optim;
@@ -94,6 +96,7 @@ impl Runner {
         let losses = guarded(&shape, || Ok(optim.precision().run(|| self.model.net.loss(batch))??))?;
         let total = losses.total();
         let mut values = failed_step::values(&losses, &total);
+        let forward = started.elapsed();
         if values.iter().any(|(_, value)| !value.is_finite()) {
             return Err(self.failed("the loss", &values, batch));
         }
@@ -104,7 +107,18 @@ impl Runner {
             }
             Err(error) => return Err(error),
         }
-        Ok(values)
+        let (backward, optimizer) = self.training().optim.last_times();
+        Ok((values, StepTimes { forward, backward, optimizer }))
+    }
+
+    /// Goes on with batches that another pipeline makes; those of an epoch that has begun stay as they are.
+    pub(super) fn switch_pipeline(&mut self, steps: &[Slot<Transform>]) -> Result<()> {
+        let pipeline = Pipeline::build(steps)?;
+        let training = self.training_mut();
+        let switched = training.loader.with_pipeline(pipeline);
+        training.loader =
+            switched.ok_or_else(|| EngineError::Unfit("the training data set has no pipeline to exchange".into()))?;
+        Ok(())
     }
 
     /// Saves the batch and the state of a step that went wrong; no weight has moved yet.

@@ -6,10 +6,12 @@ mod data;
 pub mod data_check;
 mod deploy;
 pub mod explain;
+pub mod hooks;
 pub mod model;
 mod predict;
 pub mod registry;
 pub mod replay;
+pub mod schedule;
 pub mod spikes;
 mod test;
 mod train;
@@ -35,6 +37,8 @@ pub fn run(cli: Cli) -> Outcome {
         Command::Data(command) => data::run(command),
         Command::Weights(command) => weights::run(command),
         Command::Bench(command) => bench::run(command),
+        Command::Hooks(args) => hooks::run(&args),
+        Command::Schedule(command) => schedule::run(&command),
         Command::Verify(args) => verify::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Explain(args) => explain::run(&args),
