@@ -1,8 +1,8 @@
 //! What may act at the 22 stages of a run, and what each stage lends it.
 //!
-//! The stages, priorities and order are mmengine's. A hook never calls the runner: it *asks* ([`Requests`]), and the
-//! runner does what was asked once every hook has had its turn at the stage. Each stage lends a context that holds just what that stage
-//! may touch.
+//! The stages, priorities and order are mmengine's. A hook names its stages ([`Hook::stages`]) and never calls the runner:
+//! it *asks* ([`Requests`]), and the runner does what was asked once every hook has had its turn at the stage. Each stage
+//! lends a context that holds just what that stage may touch.
 
 mod checkpoint;
 mod context;
@@ -61,8 +61,8 @@ pub trait Hook: std::fmt::Debug {
     ///
     /// # Errors
     /// When a schedule cannot be built.
-    fn set_rates(&mut self, _schedules: &Schedules, _at: &Progress, _groups: &mut [ParamGroup]) -> Result<bool> {
-        Ok(false)
+    fn set_rates(&mut self, _schedules: &Schedules, _at: &Progress, _groups: &mut [ParamGroup]) -> Result<()> {
+        Ok(())
     }
 
     /// Whether weights can come to depend on it. A run goes on from a checkpoint of one that had other hooks of those that

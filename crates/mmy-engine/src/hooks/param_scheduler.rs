@@ -73,18 +73,18 @@ impl Hook for ParamScheduler {
         Ok(())
     }
 
-    fn set_rates(&mut self, schedules: &Schedules, progress: &Progress, groups: &mut [ParamGroup]) -> Result<bool> {
+    fn set_rates(&mut self, schedules: &Schedules, progress: &Progress, groups: &mut [ParamGroup]) -> Result<()> {
         if self.timeline.is_none() {
             let args = ScheduleArgs::from(progress);
             let built = schedules.iter().map(|it| it.build(args)).collect::<Result<_, _>>()?;
             self.timeline = Some(Timeline::new(built, args, groups, std::mem::take(&mut self.plateaus)));
         }
         self.set(progress, groups);
-        Ok(true)
+        Ok(())
     }
 
     fn before_train(&mut self, cx: &mut TrainContext<'_>) -> Result<()> {
-        self.set_rates(&cx.run.param_scheduler, cx.progress, cx.optim.groups_mut()).map(drop)
+        self.set_rates(&cx.run.param_scheduler, cx.progress, cx.optim.groups_mut())
     }
 
     fn after_train_iter(&mut self, cx: &mut TrainStepContext<'_>) -> Result<()> {

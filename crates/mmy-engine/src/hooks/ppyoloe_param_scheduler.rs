@@ -91,14 +91,14 @@ impl Hook for PpyoloeParamScheduler {
         &[Stage::BeforeTrainIter]
     }
 
-    fn set_rates(&mut self, _: &Schedules, progress: &Progress, groups: &mut [ParamGroup]) -> Result<bool> {
+    fn set_rates(&mut self, _: &Schedules, progress: &Progress, groups: &mut [ParamGroup]) -> Result<()> {
         let factor = self.factor(progress.iter, progress.epoch_len);
         groups.iter_mut().for_each(|it| it.lr = it.initial_lr * factor);
-        Ok(true)
+        Ok(())
     }
 
     fn before_train_iter(&mut self, cx: &mut TrainIterContext<'_>) -> Result<()> {
-        self.set_rates(&cx.train.run.param_scheduler, cx.train.progress, cx.train.optim.groups_mut()).map(drop)
+        self.set_rates(&cx.train.run.param_scheduler, cx.train.progress, cx.train.optim.groups_mut())
     }
 }
 

@@ -129,11 +129,11 @@ impl Hook for Yolov5ParamScheduler {
         &[Stage::BeforeTrain, Stage::BeforeTrainIter]
     }
 
-    fn set_rates(&mut self, _: &Schedules, progress: &Progress, groups: &mut [ParamGroup]) -> Result<bool> {
+    fn set_rates(&mut self, _: &Schedules, progress: &Progress, groups: &mut [ParamGroup]) -> Result<()> {
         for (index, group) in groups.iter_mut().enumerate() {
             (group.lr, group.momentum) = self.at(progress, index, group.initial_lr, group.initial_momentum);
         }
-        Ok(true)
+        Ok(())
     }
 
     fn before_train(&mut self, cx: &mut TrainContext<'_>) -> Result<()> {
@@ -150,7 +150,7 @@ impl Hook for Yolov5ParamScheduler {
     }
 
     fn before_train_iter(&mut self, cx: &mut TrainIterContext<'_>) -> Result<()> {
-        self.set_rates(&cx.train.run.param_scheduler, cx.train.progress, cx.train.optim.groups_mut()).map(drop)
+        self.set_rates(&cx.train.run.param_scheduler, cx.train.progress, cx.train.optim.groups_mut())
     }
 }
 
