@@ -17,8 +17,8 @@ mod param_scheduler;
 mod ppyoloe_param_scheduler;
 mod profiler;
 mod runtime_info;
-mod switch_to_deploy;
 mod stage;
+mod switch_to_deploy;
 mod without_effect;
 mod yolov5_param_scheduler;
 

@@ -4,7 +4,7 @@ use mmy_registry::{Build, BuildError, register};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{EvalContext, Hook, HookKind};
+use super::{EvalContext, Hook, HookKind, Stage};
 use crate::{Priority, error::Result};
 
 register!(HookKind, "SwitchToDeployHook", Config);
@@ -36,6 +36,14 @@ struct SwitchToDeploy(Config);
 impl Hook for SwitchToDeploy {
     fn priority(&self) -> Priority {
         self.0.priority
+    }
+
+    fn stages(&self) -> &'static [Stage] {
+        &[Stage::BeforeTestEpoch]
+    }
+
+    fn changes_training(&self) -> bool {
+        false
     }
 
     fn before_test_epoch(&mut self, cx: &mut EvalContext<'_>) -> Result<()> {
