@@ -10,8 +10,8 @@ use crate::{EvalError, Evaluation, Metric, MetricArgs, MetricSink};
 
 register!(Metric, "PictureAccuracy", Config);
 
-/// The part of the pictures whose best detection has the class of the picture's largest object: `accuracy`, 0 to 1, and −1
-/// when no picture has an object. Pictures without objects do not count.
+/// The part of the pictures whose best detection has the class of the picture's largest object: `accuracy`, 0 to 1, and
+/// −1 when no picture has an object. Pictures without objects do not count.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {

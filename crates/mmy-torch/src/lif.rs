@@ -41,8 +41,8 @@ const MOST_STEPS: i64 = 64;
 
 /// Currents (T · B, …) of `steps` = T steps to spikes, 0 or 1, of the same shape and kind.
 ///
-/// The kernel takes up to 64 steps of tensors in float or bfloat16 that are dense on the CPU; anything else goes through libtorch's
-/// operators. Potentials are float either way.
+/// The kernel takes up to 64 steps of tensors in float or bfloat16 that are dense on the CPU; anything else goes through
+/// libtorch's operators. Potentials are float either way.
 ///
 /// # Errors
 ///

@@ -135,8 +135,8 @@ fn buffer(scope: &Scope, priors: &dyn Priors) {
     }
 }
 
-/// Predictions from the mean over the time steps, (T · B, C, H, W) to (B, …): a convolution of the mean is the mean of the
-/// convolutions, T times cheaper.
+/// Predictions from the mean over the time steps, (T · B, C, H, W) to (B, …): a convolution of the mean is the mean of
+/// the convolutions, T times cheaper.
 #[derive(Debug)]
 struct MeanOverTime {
     convs: LevelConvs,

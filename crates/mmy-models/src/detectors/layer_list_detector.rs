@@ -49,8 +49,8 @@ pub struct Config {
     /// The normalisation of all blocks.
     #[serde(default)]
     pub norm_cfg: Norm,
-    /// Time steps of a spiking model. Pictures are then repeated as often, or come as so many event frames, and the detecting line
-    /// takes the mean over time.
+    /// Time steps of a spiking model. Pictures are then repeated as often, or come as so many event frames, and the
+    /// detecting line takes the mean over time.
     #[serde(default = "one_step")]
     pub time_steps: i64,
     /// The first lines.

@@ -21,12 +21,14 @@ use crate::{
 
 register!(Detector, "RevColClassifier", Config);
 
-/// RevCol (arXiv 2212.11696) with a classifier, to train a backbone before a detector does: `load_from` of a detector's run
-/// takes its checkpoints, since the weights have the same names (`backbone.…`). A picture's class is that of its largest
-/// box, and what it predicts is the whole picture with that class; measure it with `PictureAccuracy`. Pictures are taken red first, 0 to 1.
+/// RevCol (arXiv 2212.11696) with a classifier, to train a backbone before a detector does: `load_from` of a detector's
+/// run takes its checkpoints, since the weights have the same names (`backbone.…`). A picture's class is that of its
+/// largest box, and what it predicts is the whole picture with that class; measure it with `PictureAccuracy`. Pictures
+/// are taken red first, 0 to 1.
 ///
 /// With intermediate supervision, as the original trains, a quarter, half and three quarters of the columns have a
-/// classifier of their own and a decoder that draws the picture again: the early columns learn to keep what is in a picture, the late ones what it is.
+/// classifier of their own and a decoder that draws the picture again: the early columns learn to keep what is in a
+/// picture, the late ones what it is.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {

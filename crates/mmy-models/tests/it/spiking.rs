@@ -64,11 +64,17 @@ fn blocks_are_the_originals() {
                 false => y.square().sum(Kind::Float),
             };
             loss.backward();
-            // Through a batch norm of 640 numbers, and a box at whose edges nothing lies here.
-            assert_close(name, &timed(&x.grad(), get("grad_x")), get("grad_x"), 1e-5);
+            // A sum of products with 2y. Where a norm comes last, the sum of squares does not depend on what is in front of
+            // it but for eps, so that rounding is all there is: it is held against the products, not against itself.
+            let largest = |t: &Tensor| t.abs().max().double_value(&[]);
+            let near = |what: &str, got: &Tensor, want: &Tensor| {
+                let (error, allowed) = (largest(&(got - want)), 1e-5 * largest(want).max(2.0 * largest(get("y"))));
+                assert!(error <= allowed, "{name}: gradient of {what}: off by {error:e}, {allowed:e} allowed");
+            };
+            near("x", &timed(&x.grad(), get("grad_x")), get("grad_x"));
             for (key, tensor) in store.state_dict() {
                 if let Some(want) = reference.get(&format!("{name}.grad.{key}")) {
-                    assert_close(&format!("{name}: gradient of {key}"), &tensor.grad(), want, 1e-5);
+                    near(&key, &tensor.grad(), want);
                 }
                 if let Some(want) = reference.get(&format!("{name}.buf.{key}")) {
                     assert_close(&format!("{name}: {key}"), &tensor, want, 2e-6);
@@ -126,6 +132,8 @@ fn blocks_run_at_every_size() {
 /// YOLOv3-tiny with neurons behind every convolution but the detecting ones, or with what was published in their place.
 fn yolov3_tiny(conv: &str, time_steps: i64) -> Value {
     let conv = |channels: i64, kernel: i64| json!([-1, 1, conv, [channels, kernel, 1]]);
+    // With one step there is no axis of time in front.
+    let axis = if time_steps == 1 { 1 } else { 2 };
     let pool = || json!([-1, 1, "Pools", [2, 2, 0]]);
     let backbone = json!([
         conv(16, 3),
@@ -148,7 +156,7 @@ fn yolov3_tiny(conv: &str, time_steps: i64) -> Value {
         conv(512, 3),
         [-2, 1, conv(128, 1)[2], [128, 1, 1]],
         [-1, 1, "Sample", ["None", 2, "nearest"]],
-        [[-1, 8], 1, "Concat", [2]],
+        [[-1, 8], 1, "Concat", [axis]],
         conv(256, 3),
         [[19, 15], 1, "Detect", ["nc", "anchors"]],
     ]);
@@ -191,6 +199,7 @@ fn a_spiking_yolov3_tiny_is_the_originals() {
 fn event_frames_are_steps_of_their_own() {
     let store = ParamStore::new(Device::Cpu, 0);
     let model = build(yolov3_tiny("LIFConv", 4), &store).unwrap();
+    fill(&store, 1.0, "");
     let x = field("input", &[2, 3, 64, 32]);
     let of = |x: &Tensor| tch::no_grad(|| model.forward(x, false)).unwrap().head.bbox.remove(0);
     let still = x.unsqueeze(1).repeat([1, 4, 1, 1, 1]);

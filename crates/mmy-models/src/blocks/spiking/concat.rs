@@ -33,8 +33,8 @@ pub struct Plain {
     pub kernels: Kernels,
 }
 
-/// EMS-ResNet's block (arXiv 2307.11411) that widens, with fewer channels in the middle: its shortcut is the input beside a
-/// spiking 1×1 convolution of it.
+/// EMS-ResNet's block (arXiv 2307.11411) that widens, with fewer channels in the middle: its shortcut is the input
+/// beside a spiking 1×1 convolution of it.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Narrow {
