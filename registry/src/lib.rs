@@ -39,6 +39,7 @@
 mod call;
 mod entry;
 mod error;
+mod plugins;
 pub mod schema;
 mod slot;
 mod warnings;
@@ -47,6 +48,7 @@ pub use call::{Arguments, Call};
 pub use entry::{Clash, Entry, check, entries, find, kinds, names};
 pub use error::BuildError;
 pub use mmy_config::{PATH_KEY, SLOT_STRUCT};
+pub use plugins::{Plugin, note_sources, plugins};
 pub use slot::Slot;
 pub use warnings::{warn, with_warnings};
 

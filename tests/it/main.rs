@@ -12,6 +12,7 @@ mod kill;
 mod layer_lists;
 mod new_models;
 mod optimise;
+mod plugins;
 mod published;
 mod quantise;
 mod resume;

@@ -116,11 +116,11 @@ fn delete(
             NodeKind::Bool(true) => {
                 let mut deleted = false;
                 for (layer, _) in below.iter_mut().filter(|(_, at)| ancestors.contains(at)) {
-                    let parent = path.split_last().and_then(|(last, rest)| {
-                        Some((last, rest.iter().try_fold(&mut layer.tree, |node, step| node.child_mut(step))?))
-                    });
-                    deleted |= match parent {
-                        Some((last, parent)) => parent.remove(last).is_some(),
+                    deleted |= match path.split_last() {
+                        Some((last, rest)) => rest
+                            .iter()
+                            .try_fold(&mut layer.tree, |node, step| node.child_mut(step))
+                            .is_some_and(|parent| parent.remove(last).is_some()),
                         None => !std::mem::take(&mut layer.tree).entries().is_empty(),
                     };
                 }

@@ -27,6 +27,9 @@ mod text;
 pub mod trace;
 mod work_dir;
 
+/// The libtorch that this program is built against.
+pub const LIBTORCH_VERSION: &str = mmy_libtorch::VERSION;
+
 pub use checkpoint::{Checkpoint, CheckpointError, Manifest};
 pub use compare::Difference;
 pub use config::{AutoScaleLr, EnvConfig, LogProcessor, Randomness, RunConfig};

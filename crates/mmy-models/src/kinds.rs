@@ -346,8 +346,11 @@ pub(crate) fn default_slot<K: Kind>(name: &'static str) -> Slot<K> {
     Slot::deserialize(keys).unwrap_or_else(|it| panic!("the default {} `{name}`: {it}", K::NAME))
 }
 
-/// An error at `key` unless `value` lies in `range`, which is meant to keep sizes within what memory can hold.
-pub(crate) fn in_range<T: PartialOrd + std::fmt::Display>(
+/// Holds a value of a config against its range, which is meant to keep sizes within what memory can hold.
+///
+/// # Errors
+/// At `key`, with the range, unless `value` lies in it.
+pub fn in_range<T: PartialOrd + std::fmt::Display>(
     key: &str,
     value: T,
     range: std::ops::RangeInclusive<T>,

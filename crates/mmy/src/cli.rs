@@ -6,13 +6,16 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
     DeployArgs,
+    build::BuildArgs,
     config::ConfigCommand,
     data_check,
     explain::ExplainArgs,
     model::{graph::GraphArgs, import::ImportArgs},
+    new::NewCommand,
     registry::DocsArgs,
     replay::ReplayArgs,
     verify::VerifyArgs,
+    version::VersionArgs,
     weights::WeightsCommand,
 };
 
@@ -71,6 +74,13 @@ pub enum Command {
     Replay(ReplayArgs),
     /// Say what a code such as E0201 means, with an example and what to do
     Explain(ExplainArgs),
+    /// Begin a crate of your own
+    #[command(subcommand)]
+    New(NewCommand),
+    /// Make a program with plugin crates linked in
+    Build(BuildArgs),
+    /// Say what this program is made of
+    Version(VersionArgs),
 }
 
 /// A config and what is changed in it.

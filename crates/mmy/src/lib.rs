@@ -19,6 +19,12 @@ use mmy_engine as _;
 use mmy_eval as _;
 use mmy_models as _;
 
+/// As [`main`], for a host that `mmy build` makes: it knows the hash of each plugin's source, by the crate's name.
+pub fn main_of_host(sources: &'static [(&'static str, &'static str)]) -> ExitCode {
+    mmy_registry::note_sources(sources);
+    main()
+}
+
 /// Parses the arguments, runs the command, says what went wrong, and sets the exit status: 0 when all went well, 2 for a
 /// mistake in what the user gave (arguments, config, files), 1 for anything else, 130 after Ctrl-C.
 pub fn main() -> ExitCode {

@@ -1,6 +1,7 @@
 //! One file for each command.
 
 mod bench;
+pub mod build;
 pub mod config;
 mod data;
 pub mod data_check;
@@ -8,6 +9,7 @@ mod deploy;
 pub mod explain;
 pub mod hooks;
 pub mod model;
+pub mod new;
 mod predict;
 pub mod registry;
 pub mod replay;
@@ -16,6 +18,7 @@ pub mod spikes;
 mod test;
 mod train;
 pub mod verify;
+pub mod version;
 pub mod weights;
 
 pub use deploy::DeployArgs;
@@ -42,5 +45,8 @@ pub fn run(cli: Cli) -> Outcome {
         Command::Verify(args) => verify::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Explain(args) => explain::run(&args),
+        Command::New(command) => new::run(&command),
+        Command::Build(args) => build::run(&args),
+        Command::Version(args) => version::run(&args),
     }
 }
