@@ -10,6 +10,7 @@ use std::{
 };
 
 use mmy_nn::file::{Choice, Contents, FileError, read_metadata, read_weights, write_safetensors};
+use mmy_registry::Plugin;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tch::Tensor;
@@ -57,6 +58,9 @@ pub struct Manifest {
     /// The crates that the config's parts come from, with their versions.
     #[serde(default)]
     pub parts: BTreeMap<String, String>,
+    /// The plugin crates that were linked into the program that wrote it.
+    #[serde(default)]
+    pub plugins: Vec<Plugin>,
     /// Metrics of the model, where they are known.
     #[serde(with = "crate::number::named")]
     pub metrics: Vec<(String, f64)>,
@@ -99,7 +103,15 @@ impl Manifest {
             hooks: serde_json::Map::new(),
             messages: MessageHub::default(),
             failed: None,
+            plugins: Vec::new(),
         }
+    }
+
+    /// The plugins whose parts the config names and that this program lacks.
+    pub fn missing_plugins(&self) -> Vec<&Plugin> {
+        let here = mmy_registry::plugins();
+        let used = self.plugins.iter().filter(|it| self.parts.contains_key(&it.name));
+        used.filter(|it| here.iter().all(|other| other.name != it.name)).collect()
     }
 }
 
@@ -272,6 +284,7 @@ mod tests {
             hooks: serde_json::Map::new(),
             messages: MessageHub::default(),
             failed: None,
+            plugins: Vec::new(),
         }
     }
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use mmy_config::{Loaded, Options, from_node};
-use mmy_engine::{EngineError, RunConfig};
+use mmy_engine::{EngineError, Manifest, RunConfig};
 
 use crate::{
     cli::ConfigArgs,
@@ -45,6 +45,22 @@ impl Project {
     }
 
     /// Reads the resolved config that a checkpoint carries.
+    pub fn from_manifest(manifest: &Manifest) -> Outcome<Self> {
+        let missing = manifest.missing_plugins();
+        if !missing.is_empty() {
+            let named: Vec<_> = missing.iter().map(|it| format!("{} {}", it.name, it.version)).collect();
+            let plugins: Vec<_> = missing.iter().map(|it| format!("--plugin {}@{}", it.name, it.version)).collect();
+            return Err(Failure::User(format!(
+                "the checkpoint was made with parts of {}, which this program lacks: use one that has them, or make it with \
+                 `mmy build {}` (or the crate's folder in place of name and version)",
+                named.join(" and "),
+                plugins.join(" ")
+            )));
+        }
+        Self::from_text(&manifest.name, &manifest.config)
+    }
+
+    /// Reads a resolved config.
     pub fn from_text(name: &str, text: &str) -> Outcome<Self> {
         Self::typed(mmy_config::load_str(&format!("{name}.toml"), text, &Options::default())?, name.to_owned())
     }

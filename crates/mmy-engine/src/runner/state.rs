@@ -51,6 +51,7 @@ impl Runner {
             threads: mmy_torch::threads::intra_op(),
             data: self.data.clone(),
             parts: self.parts.clone(),
+            plugins: mmy_registry::plugins(),
             metrics,
             resumable,
             deployed: self.model.params.is_deployed(),

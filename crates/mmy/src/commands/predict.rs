@@ -110,7 +110,7 @@ impl Trained {
                     args.checkpoint.display()
                 ))
             })?;
-            let project = Project::from_text(&manifest.name, &manifest.config)?;
+            let project = Project::from_manifest(&manifest)?;
             let (classes, deployed) = (manifest.classes, manifest.deployed);
             return Ok(Trained { project, classes, state: checkpoint.model.into_iter().collect(), deployed });
         };

@@ -81,7 +81,7 @@ fn different(trace: &Trace, again: &Trace, step: usize, what: &str) -> String {
 
 fn run_again(trace: &Trace, steps: usize) -> Outcome<Trace> {
     let manifest = &trace.start.manifest;
-    let mut project = Project::from_text(&manifest.name, &manifest.config)?;
+    let mut project = Project::from_manifest(manifest)?;
     project.config.env_cfg.num_threads = Some(manifest.threads);
     let from = match &trace.start.origin {
         Origin::Initial => Resume::No,
