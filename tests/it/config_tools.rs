@@ -46,7 +46,7 @@ fn show_says_where_each_value_comes_from() {
         &shown,
         &[
             "# configs/_base_/models/starnet_yolov5.toml:14 \"{{ base_dim }}\"",
-            "# --set model.neck.num_csp_blocks=2, over configs/_base_/models/yolov5_head.toml:33",
+            "# --set model.neck.num_csp_blocks=2, over configs/_base_/models/yolov5_head.toml:36",
             "[[custom_hooks]]",
             "[[train_dataloader.dataset.pipeline]]",
         ],
@@ -65,7 +65,7 @@ fn show_says_where_each_value_comes_from() {
     let both = json(&ok(&dir, &args(&["--json", "--provenance"])));
     assert_eq!(both["config"], plain);
     let lr = &both["provenance"]["optim_wrapper.optimizer.lr"];
-    assert_eq!((lr["line"].as_u64(), lr["written"].as_str()), (Some(29), Some("\"{{ base_lr }}\"")));
+    assert_eq!((lr["line"].as_u64(), lr["written"].as_str()), (Some(31), Some("\"{{ base_lr }}\"")));
 }
 
 #[test]
@@ -80,21 +80,21 @@ fn explain_tells_every_layer_and_what_is_read() {
         &[
             "model.bbox_head.loss_obj.loss_weight = 0.3\n",
             "CrossEntropyLoss: number",
-            "configs/_base_/models/yolov5_head.toml:74  \"{{ loss_obj_weight * ((img_scale[0] / 640) ** 2",
-            "configs/starnet_s1_yolov5.toml:39  0.3",
+            "configs/_base_/models/yolov5_head.toml:77  \"{{ loss_obj_weight * ((img_scale[0] / 640) ** 2",
+            "configs/starnet_s1_yolov5.toml:34  0.3",
         ],
     );
     check(
         "model.bbox_head.head_module.num_classes",
         &["= 20\n", "its expression reads:", "vars.num_classes = 20    # --set num_classes=20"],
     );
-    check("num_classes", &["vars.num_classes = 20\n", "yolov5_head.toml:5  80", "--set num_classes=20"]);
+    check("num_classes", &["vars.num_classes = 20\n", "yolov5_head.toml:6  80", "--set num_classes=20"]);
     check(
         "test_dataloader.batch_size",
         &["= 8\n", "`test_dataloader` \"{{ val_dataloader }}\"", "val_dataloader.batch_size = 8"],
     );
     check("train_dataloader.dataset.pipeline.-1.type", &["pipeline.6.type = \"PackDetInputs\""]);
-    check("default_hooks.timer.type", &["not set", "default_runtime.toml:12", "--set ~default_hooks.timer  removes"]);
+    check("default_hooks.timer.type", &["not set", "default_runtime.toml:11", "--set ~default_hooks.timer  removes"]);
     check("model.backbone.drop_path_rate", &["not set", "StarNet: number = 0", "nobody sets it"]);
     check("model.backbone", &["{ type = \"StarNet\"", "starnet_yolov5.toml:12"]);
     let ran = mmy(&dir, &["config", "explain", path, "model.backbone.depth"]);
@@ -141,7 +141,7 @@ fn diff_shows_both_origins() {
         &ran.out,
         &[
             "--- configs/yolov5/yolov5_n.toml\n+++ configs/yolov5/yolov5_s.toml\n",
-            "~ model.backbone.widen_factor\n    - 0.25    # configs/_base_/models/yolov5.toml:12 \"{{ widen_factor }}\"\n    + 0.5    # ",
+            "~ model.backbone.widen_factor\n    - 0.25    # configs/_base_/models/yolov5.toml:13 \"{{ widen_factor }}\"\n    + 0.5    # ",
         ],
     );
     // An element of a list that is new does not make all behind it differ.

@@ -150,8 +150,8 @@ impl<'a> Explanation<'a> {
     fn line(&self, loc: &mmy_diag::Loc, what: &str) -> String {
         let place = origin::place(self.loaded, loc);
         let written = origin::written(self.loaded, loc);
-        // `--set lr=0.1` says already what it sets.
-        if place.ends_with(&written) && !what.is_empty() || place.starts_with("--set") {
+        // `--set lr=0.1` and `MMY__LR=0.1` say already what they set.
+        if ["--set", "environment"].iter().any(|it| place.starts_with(it)) {
             return format!("{place}  {what}").trim_end().to_owned();
         }
         format!("{place}  {what}{written}")
