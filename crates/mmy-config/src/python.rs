@@ -187,6 +187,11 @@ impl<'a> Reader<'a> {
     fn skip_statement(&mut self) {
         loop {
             self.skip_to(&['\n']);
+            if self.peek().is_some_and(|it| ")]}".contains(it)) {
+                // One that nothing opened.
+                self.at += 1;
+                continue;
+            }
             self.takes("\n");
             let next = self.rest().lines().next().unwrap_or_default();
             let blank = next.trim().is_empty() && !self.rest().is_empty();
@@ -589,6 +594,8 @@ w = "{{ w * ( scale[0] / 640)**2 }}""#,
             "a=--1.e",
             "ü = 1",
             "a = {1: 2, (3): 4}",
+            ")",
+            "a = 1)\nb = ]",
         ] {
             let _ = read_foreign("c.py", text).root.to_toml_unresolved();
         }
