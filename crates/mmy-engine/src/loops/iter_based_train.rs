@@ -86,3 +86,20 @@ impl Config {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use mmy_registry::Slot;
+
+    use super::*;
+
+    #[test]
+    fn steps_are_its_length_and_its_keys_are_checked() {
+        let build = |more: &str| {
+            let json = format!(r#"{{"type": "IterBasedTrainLoop", "max_iters": 7{more}}}"#);
+            serde_json::from_str::<Slot<TrainLoopKind>>(&json).unwrap().build(())
+        };
+        assert_eq!(build("").unwrap().length(), Length::Iters(7));
+        assert_eq!(build(r#", "val_interval": 0"#).unwrap_err().path, ["val_interval"]);
+    }
+}
