@@ -387,9 +387,9 @@ fn a_panic_becomes_an_error_that_names_the_sample() {
 fn a_thread_that_hangs_ends_the_epoch_with_the_name_of_its_picture() {
     let source = Arc::new(Counting { hangs_at: Some(25), ..Counting::default() });
     let loader = Loader::new(source.clone(), Arc::new(InOrder), Arc::new(First), 10, 0);
-    let results: Vec<_> = loader.with_workers(2, 2).with_timeout(1).epoch(0, 0).collect();
+    let results: Vec<_> = loader.with_workers(2, 2).with_timeout(3).epoch(0, 0).collect();
     assert_eq!(results.len(), 3);
     let error = results[2].as_ref().unwrap_err().to_string();
-    assert!(error.contains("no batch for 1 s; at work on sample 25 (25.jpg)"), "{error}");
+    assert!(error.contains("no batch for 3 s; at work on sample 25 (25.jpg)"), "{error}");
     source.released.store(true, Ordering::SeqCst);
 }
