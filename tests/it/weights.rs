@@ -186,13 +186,19 @@ fn a_checkpoint_of_pytorch_is_taken_wherever_ours_is() {
     assert!(ran.err.contains("the weights do not fit the model") && ran.err.contains("misshapen"), "{}", ran.err);
 
     // A long report is short on the terminal and whole in the log.
-    let converted = ["weights", "convert", "x.pth", "other.safetensors", "--strip", "backbone.", "--prefix", "x."];
-    ok(dir, &converted);
-    let ours = read_safetensors(dir.join("run/epoch_1.safetensors")).unwrap().tensors;
-    let unknown = ours.keys().filter(|it| it.starts_with("backbone.")).max().unwrap().clone();
-    let more = ["--set", "max_epochs=1", "--load-from", "other.safetensors", "--work-dir", "le"];
-    let ran = mmy(dir, &train_args(&base, &more));
-    assert_eq!(ran.status, Some(2), "nothing fits: {}", ran.err);
-    assert!(ran.err.contains("has no tensor of this model") && ran.err.contains("and "), "{}", ran.err);
-    assert!(!ran.err.contains(&unknown), "{}", ran.err);
+    ok(dir, &["weights", "convert", "x.pth", "other.safetensors", "--strip", "backbone."]);
+    let names = read_safetensors(dir.join("run/epoch_1.safetensors")).unwrap().tensors;
+    let late = names.keys().filter(|it| it.starts_with("backbone.stages.")).max().unwrap();
+    let more =
+        ["--set", "max_epochs=1", "--set", "val_interval=9", "--load-from", "other.safetensors", "--work-dir", "le"];
+    let ran = ok(dir, &train_args(&base, &more));
+    assert!(ran.err.contains("missing    backbone.stem") && ran.err.contains("\n  … and "), "{}", ran.err);
+    assert!(!ran.err.contains(late), "{}", ran.err);
+    assert!(crate::support::log(&dir.join("le")).contains(&format!("missing    {late}")));
+
+    // Where no name fits, there is nothing to start from.
+    ok(dir, &["weights", "convert", "x.pth", "none.safetensors", "--prefix", "x."]);
+    let ran = mmy(dir, &train_args(&base, &["--load-from", "none.safetensors", "--work-dir", "lf"]));
+    assert_eq!(ran.status, Some(2), "{}", ran.err);
+    assert!(ran.err.contains("has no tensor of this model"), "{}", ran.err);
 }
