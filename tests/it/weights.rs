@@ -151,7 +151,7 @@ fn a_checkpoint_of_pytorch_is_taken_wherever_ours_is() {
     };
     assert_eq!(metrics(&ours, "a"), metrics("x.pth", "b"));
     let predict = |args: &[&str], out: &str| {
-        let args = [&["predict"], args, &["data/shapes/val", "--score-thr", "0.01", "--out", out]].concat();
+        let args = [&["predict"], args, &["data/shapes/val", "--score-thr", "0.0001", "--out", out]].concat();
         ok(dir, &args);
         fs::read_to_string(dir.join(out).join("predictions.json")).unwrap()
     };
