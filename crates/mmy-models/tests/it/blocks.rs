@@ -1,7 +1,8 @@
 //! Blocks of layer lists against the originals: outputs in evaluation and training, gradients, running statistics.
 //!
 //! Tolerances are relative to the largest number of a tensor. The originals' float32 differs from their own float64 by up to
-//! 1.6e-6; sums in another order add as much again: 4e-6. Gradients through batch norms over few numbers: 2e-5.
+//! 1.6e-6; sums in another order add as much again: 4e-6. Gradients through batch norms over few numbers: with one thread
+//! libtorch computes small 3×3 convolutions by another algorithm, which was measured to be off by 2.7e-5, so 5e-5.
 
 use mmy_models::kinds::{Block, BlockArgs, BuiltBlock, FeatureInfo, Layer, ListSettings};
 use mmy_nn::{
@@ -16,7 +17,7 @@ use tch::{Device, Kind};
 use crate::support::slot;
 
 const FORWARD: f64 = 4e-6;
-const GRADIENT: f64 = 2e-5;
+const GRADIENT: f64 = 5e-5;
 
 /// YOLOv5 before its sixth version.
 fn early() -> ListSettings {
