@@ -2,7 +2,7 @@
 //!
 //! Python's `pickle` is a program: it may name any function and call it. This machine knows every instruction of
 //! protocols 0 to 5 and calls nothing. What PyTorch's own functions would have returned (a tensor over a storage, a
-//! parameter, an ordered dictionary) is built here as plain data ([`torch`]); of everything else the name, the arguments
+//! parameter, an ordered dictionary) is built here as plain data; of everything else the name, the arguments
 //! and the state are kept ([`Object`]), so that the tensors of a pickled module can be found in it.
 //!
 //! Values lie in one list and refer to each other by number, so that cycles and values that are used a million times

@@ -13,7 +13,7 @@ use super::{
 /// Which part of a checkpoint is wanted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Choice {
-    /// The dotted path of the part, such as `model` or `ema_state_dict`; by default the first of [`PREFERRED`] that is
+    /// The dotted path of the part, such as `model` or `ema_state_dict`; by default the best known name that is
     /// there, or the only part with tensors.
     pub key: Option<String>,
 }
