@@ -1,10 +1,10 @@
 //! The table of registered names, filled at link time.
 
-use std::{any::Any, sync::Arc};
+use std::{any::Any, fmt, sync::Arc};
 
 use serde::de;
 
-use crate::{Build, Kind};
+use crate::{Build, Kind, Outline};
 
 /// One registered name.
 pub struct Entry {
@@ -20,6 +20,8 @@ pub struct Entry {
     pub krate: &'static str,
     /// That crate's version.
     pub version: &'static str,
+    /// What to use in its place, where the part is on its way out.
+    pub deprecated: Option<&'static str>,
     pub(crate) parse: Parse,
     schema: fn() -> schemars::Schema,
 }
@@ -29,11 +31,19 @@ pub(crate) struct Parsed {
     /// An `Arc<dyn Build<K>>`.
     pub(crate) config: Box<dyn Any>,
     pub(crate) values: Arc<dyn erased_serde::Serialize + Send + Sync>,
+    /// [`Build::outline`], asked when somebody records.
+    pub(crate) outline: Box<dyn FnOnce() -> Outline>,
 }
 
 pub(crate) type Parse = fn(&mut dyn erased_serde::Deserializer<'_>) -> Result<Parsed, erased_serde::Error>;
 
 inventory::collect!(Entry);
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} ({}:{})", self.kind, self.name, self.file, self.line)
+    }
+}
 
 impl Entry {
     /// Made by [`crate::register!`].
@@ -49,7 +59,16 @@ impl Entry {
         K: Kind,
         C: Build<K> + de::DeserializeOwned + serde::Serialize + schemars::JsonSchema,
     {
-        Entry { kind: K::NAME, name, file, line, krate, version, parse: parse::<K, C>, schema: schema::<C> }
+        let (parse, schema) = (parse::<K, C> as Parse, schema::<C> as fn() -> schemars::Schema);
+        Entry { kind: K::NAME, name, file, line, krate, version, deprecated: None, parse, schema }
+    }
+
+    /// Made by [`crate::register!`].
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn deprecated(mut self, instead: &'static str) -> Self {
+        self.deprecated = Some(instead);
+        self
     }
 
     /// JSON Schema of the part's config: its `description` is the part's doc, its `properties` carry type, default and
@@ -66,7 +85,8 @@ where
 {
     let config = Arc::new(C::deserialize(deserializer)?);
     let build: Arc<dyn Build<K>> = config.clone();
-    Ok(Parsed { config: Box::new(build), values: config })
+    let same = build.clone();
+    Ok(Parsed { config: Box::new(build), values: config, outline: Box::new(move || same.outline()) })
 }
 
 fn schema<C: schemars::JsonSchema>() -> schemars::Schema {

@@ -1,9 +1,14 @@
 //! Why a part could not be built, and which key of its config is at fault.
 
+use mmy_diag::Code;
+use serde::Serialize;
+
 /// A part that does not fit: the message, the key at fault, and what to do; and what else does not fit.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error("{}{message}", if path.is_empty() { String::new() } else { format!("{}: ", path.join(".")) })]
 pub struct BuildError {
+    /// What kind of mistake it is; [`Code::PartDoesNotFit`] where nothing more is known.
+    pub code: Code,
     /// Keys from the root of the config (or of the part, until a [`crate::Slot`] puts its own place in front).
     pub path: Vec<String>,
     /// What is wrong, one sentence without a full stop.
@@ -14,12 +19,30 @@ pub struct BuildError {
     pub others: Vec<BuildError>,
     /// Whether `path` begins at the root of the config, so that nobody further out puts anything in front of it.
     placed: bool,
+    /// What the key at fault should hold, where that follows from the parts around it. Whoever checks a whole config
+    /// goes on as if it did.
+    pub fix: Option<Box<serde_json::Value>>,
 }
 
 impl BuildError {
     /// An error of the part as a whole.
     pub fn new(message: impl Into<String>) -> Self {
-        BuildError { path: Vec::new(), message: message.into(), help: None, others: Vec::new(), placed: false }
+        BuildError {
+            code: Code::PartDoesNotFit,
+            path: Vec::new(),
+            message: message.into(),
+            help: None,
+            fix: None,
+            others: Vec::new(),
+            placed: false,
+        }
+    }
+
+    /// Says what kind of mistake it is.
+    #[must_use]
+    pub fn code(mut self, code: Code) -> Self {
+        self.code = code;
+        self
     }
 
     /// Several errors as one, the first in front; none if there are none.
@@ -50,6 +73,13 @@ impl BuildError {
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
+        self
+    }
+
+    /// Says what the key at fault should hold.
+    #[must_use]
+    pub fn fix(mut self, value: impl Serialize) -> Self {
+        self.fix = serde_json::to_value(value).ok().map(Box::new);
         self
     }
 

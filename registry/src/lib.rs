@@ -37,17 +37,22 @@
 //! remaining keys to the part's own `Config`.
 
 mod call;
+mod elsewhere;
 mod entry;
 mod error;
+mod outline;
 mod plugins;
 pub mod schema;
 mod slot;
 mod warnings;
 
 pub use call::{Arguments, Call};
+pub use elsewhere::elsewhere;
 pub use entry::{Clash, Entry, check, entries, find, kinds, names};
 pub use error::BuildError;
 pub use mmy_config::{PATH_KEY, SLOT_STRUCT};
+pub use mmy_diag::Code;
+pub use outline::{Idle, Outline, Reads, Used, recorded};
 pub use plugins::{Plugin, note_sources, plugins};
 pub use slot::Slot;
 pub use warnings::{warn, with_warnings};
@@ -72,16 +77,22 @@ pub trait Build<K: Kind>: std::fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// When the values do not fit together or do not fit `args`; [`BuildError::at`] names the key at fault.
     fn build(&self, args: K::Args<'_>) -> Result<K::Output, BuildError>;
+
+    /// What the part knows of itself before it is built: keys without effect, files that it will read.
+    fn outline(&self) -> Outline {
+        Outline::default()
+    }
 }
 
-/// Registers the config type `$config` of kind `$kind` under `$name`, with the place of this very line.
+/// Registers the config type `$config` of kind `$kind` under `$name`, with the place of this very line. With
+/// `deprecated = "use `Other` instead"` behind it, a config that names the part is warned with that sentence.
 #[macro_export]
 macro_rules! register {
-    ($kind:ty, $name:literal, $config:ty) => {
+    ($kind:ty, $name:literal, $config:ty $(, deprecated = $instead:literal)?) => {
         $crate::inventory::submit! {
             $crate::Entry::new::<$kind, $config>(
                 $name, file!(), line!(), env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"),
-            )
+            )$(.deprecated($instead))?
         }
     };
 }

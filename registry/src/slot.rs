@@ -5,7 +5,7 @@ use std::{fmt, marker::PhantomData, sync::Arc};
 use mmy_config::{PATH_KEY, SLOT_STRUCT};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
-use crate::{Build, BuildError, Entry, Kind, entry, names, warnings::Place};
+use crate::{Build, BuildError, Entry, Kind, entry, names, outline, warnings::Place};
 
 /// A place in a config that holds any registered part of kind `K`, chosen by its `type` key.
 pub struct Slot<K: Kind> {
@@ -49,7 +49,8 @@ impl<K: Kind> Slot<K> {
         keys: D,
     ) -> Result<Self, D::Error> {
         let mut keys = <dyn erased_serde::Deserializer<'_>>::erase(keys);
-        let entry::Parsed { config, values } = (entry.parse)(&mut keys).map_err(de::Error::custom)?;
+        let entry::Parsed { config, values, outline } = (entry.parse)(&mut keys).map_err(de::Error::custom)?;
+        outline::note(&path, entry, outline);
         let config = *config.downcast::<Arc<dyn Build<K>>>().expect("an entry of kind K parses to a Build<K>");
         Ok(Slot { entry, path, config, values })
     }
@@ -57,6 +58,11 @@ impl<K: Kind> Slot<K> {
     /// The part's keys and their values, without its name.
     pub fn values(&self) -> &dyn erased_serde::Serialize {
         erased(&*self.values)
+    }
+
+    /// What the part says of itself before it is built.
+    pub fn outline(&self) -> crate::Outline {
+        self.config.outline()
     }
 }
 

@@ -1,6 +1,7 @@
 //! The tests of the whole: the built binary in a temporary folder, with real files.
 
 mod breakage;
+mod check;
 mod config_tools;
 mod configs;
 mod data_faults;

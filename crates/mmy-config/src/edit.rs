@@ -26,6 +26,8 @@ pub(crate) enum Op {
     Set(Node),
     /// Adds elements at the end of a list.
     Append(Node),
+    /// Puts an element into a list, before the one at this position.
+    Insert(Step, Node),
     /// Takes a key or an element away.
     Remove,
 }
@@ -39,82 +41,89 @@ pub(crate) enum State {
     Resolved,
 }
 
-/// Carries out `edit` on `node`; what is wrong with it goes to `out`.
-pub(crate) fn apply(node: &mut Node, edit: Edit, state: State, out: &mut Vec<Diagnostic>) {
+/// Carries out `edit` on `node`, which stands at the dotted path `base`; what is wrong with it goes to `out`.
+pub(crate) fn apply(base: &str, node: &mut Node, edit: Edit, state: State, out: &mut Vec<Diagnostic>) {
     let Edit { path, op } = edit;
-    if let Err(finding) = walk(node, &path, 0, op, state, out) {
+    if let Err(finding) = (Walk { base, path: &path, state }).step(node, 0, op, out) {
         out.push(*finding);
     }
 }
 
-fn walk(
-    node: &mut Node,
-    path: &[Step],
-    at: usize,
-    op: Op,
+struct Walk<'a> {
+    base: &'a str,
+    path: &'a [Step],
     state: State,
-    out: &mut Vec<Diagnostic>,
-) -> Result<(), Box<Diagnostic>> {
-    let replaces = at == path.len() && matches!(&op, Op::Set(it) if !it.is_map());
-    if state == State::Merged && !replaces && waits(node) {
-        node.edits.push(Edit { path: path[at..].to_vec(), op });
-        return Ok(());
-    }
-    let Some(step) = path.get(at) else { return finish(node, op, state, out) };
-    let here = || path[..at].iter().map(|it| it.name.as_str()).collect::<Vec<_>>().join(".");
-    let target = |title: String| Diagnostic::new(Code::OverrideTarget, title).primary(step.loc.clone(), "");
-    let last = at + 1 == path.len();
-    match &node.kind {
-        NodeKind::Map(_) if node.child(&step.name).is_none() => {
-            if matches!(op, Op::Remove) {
-                let near = nearest(&step.name, node.keys()).map(|it| format!("did you mean `{it}`?"));
-                let finding = target(format!("there is no `{}` to remove", join(&here(), &step.name)));
-                return Err(Box::new(Diagnostic { help: near.into_iter().collect(), ..finding }));
-            }
-            let child = match op {
-                Op::Set(value) | Op::Append(value) if last && !value.is_map() => value,
-                op => {
-                    let mut child = Node::new(NodeKind::default(), step.loc.clone());
-                    child.key = Some(step.loc.clone());
-                    walk(&mut child, path, at + 1, op, state, out)?;
-                    child
+}
+
+impl Walk<'_> {
+    fn step(&self, node: &mut Node, at: usize, op: Op, out: &mut Vec<Diagnostic>) -> Result<(), Box<Diagnostic>> {
+        let Walk { base, path, state } = *self;
+        let here = || path[..at].iter().fold(base.to_owned(), |path, it| join(&path, &it.name));
+
+        let replaces = at == path.len() && matches!(&op, Op::Set(it) if !it.is_map());
+        if state == State::Merged && !replaces && waits(node) {
+            node.edits.push(Edit { path: path[at..].to_vec(), op });
+            return Ok(());
+        }
+        let Some(step) = path.get(at) else { return finish(&here(), node, op, state, out) };
+        let target = |title: String| Diagnostic::new(Code::OverrideTarget, title).primary(step.loc.clone(), "");
+        let last = at + 1 == path.len();
+        match &node.kind {
+            NodeKind::Map(_) if node.child(&step.name).is_none() => {
+                if matches!(op, Op::Remove) {
+                    let near = nearest(&step.name, node.keys()).map(|it| format!("did you mean `{it}`?"));
+                    let finding = target(format!("there is no `{}` to remove", join(&here(), &step.name)));
+                    return Err(Box::new(Diagnostic { help: near.into_iter().collect(), ..finding }));
                 }
-            };
-            node.insert(&step.name, child);
-            Ok(())
-        }
-        NodeKind::List(items) if node.child(&step.name).is_none() => {
-            let (len, list) = (items.len(), here());
-            let finding = if step.name.parse::<i64>().is_ok() {
-                target(format!("`{list}` has no element {}", step.name)).help(match len {
-                    0 => "the list is empty".to_owned(),
-                    _ => format!("it has {len}: 0 to {}, or -{len} to -1 from the end", len - 1),
-                })
-            } else {
-                target(format!("`{list}` is a list, and `{}` is no index", step.name))
-                    .help(format!("give the position of an element, such as `{list}.0.{}`", step.name))
-            };
-            Err(Box::new(finding.note(node.loc().cloned(), "the list is here")))
-        }
-        NodeKind::Map(_) | NodeKind::List(_) => {
-            if last && matches!(op, Op::Remove) {
-                node.remove(&step.name);
-                return Ok(());
+                let child = match op {
+                    Op::Insert(..) if last => {
+                        let title = format!("there is no list `{}` to put an element into", join(&here(), &step.name));
+                        return Err(Box::new(target(title)));
+                    }
+                    Op::Set(value) | Op::Append(value) if last && !value.is_map() => value,
+                    op => {
+                        let mut child = Node::new(NodeKind::default(), step.loc.clone());
+                        child.key = Some(step.loc.clone());
+                        self.step(&mut child, at + 1, op, out)?;
+                        child
+                    }
+                };
+                node.insert(&step.name, child);
+                Ok(())
             }
-            let child = node.child_mut(&step.name).expect("looked up above");
-            walk(child, path, at + 1, op, state, out)
-        }
-        kind => {
-            let finding = target(format!("`{}` is {} and has no `{}`", here(), kind.describe(), step.name));
-            Err(Box::new(finding.note(node.loc().cloned(), "it is set here")))
+            NodeKind::List(items) if node.child(&step.name).is_none() => {
+                let (len, list) = (items.len(), here());
+                let finding = if step.name.parse::<i64>().is_ok() {
+                    target(format!("`{list}` has no element {}", step.name)).help(match len {
+                        0 => "the list is empty".to_owned(),
+                        _ => format!("it has {len}: 0 to {}, or -{len} to -1 from the end", len - 1),
+                    })
+                } else {
+                    target(format!("`{list}` is a list, and `{}` is no index", step.name))
+                        .help(format!("give the position of an element, such as `{list}.0.{}`", step.name))
+                };
+                Err(Box::new(finding.note(node.loc().cloned(), "the list is here")))
+            }
+            NodeKind::Map(_) | NodeKind::List(_) => {
+                if last && matches!(op, Op::Remove) {
+                    node.remove(&step.name);
+                    return Ok(());
+                }
+                let child = node.child_mut(&step.name).expect("looked up above");
+                self.step(child, at + 1, op, out)
+            }
+            kind => {
+                let finding = target(format!("`{}` is {} and has no `{}`", here(), kind.describe(), step.name));
+                Err(Box::new(finding.note(node.loc().cloned(), "it is set here")))
+            }
         }
     }
 }
 
-fn finish(node: &mut Node, op: Op, state: State, out: &mut Vec<Diagnostic>) -> Result<(), Box<Diagnostic>> {
+fn finish(path: &str, node: &mut Node, op: Op, state: State, out: &mut Vec<Diagnostic>) -> Result<(), Box<Diagnostic>> {
     match op {
         Op::Set(value) => {
-            *node = merge::two(std::mem::take(node), value, state, out);
+            *node = merge::two(path, std::mem::take(node), value, state, out);
             Ok(())
         }
         Op::Append(Node { kind: NodeKind::List(more), .. }) if matches!(node.kind, NodeKind::List(_)) => {
@@ -123,6 +132,7 @@ fn finish(node: &mut Node, op: Op, state: State, out: &mut Vec<Diagnostic>) -> R
             }
             Ok(())
         }
+        Op::Insert(step, value) => insert(node, &step, value),
         Op::Append(value) => {
             let title = if matches!(node.kind, NodeKind::List(_)) {
                 format!("`+=` takes a list, and this is {}", value.kind.describe())
@@ -133,6 +143,27 @@ fn finish(node: &mut Node, op: Op, state: State, out: &mut Vec<Diagnostic>) -> R
             Err(Box::new(finding.help("put the elements to add in brackets: `key+=[1, 2]`")))
         }
         Op::Remove => Ok(()),
+    }
+}
+
+fn insert(node: &mut Node, step: &Step, value: Node) -> Result<(), Box<Diagnostic>> {
+    let target = |title: String| Diagnostic::new(Code::OverrideTarget, title).primary(step.loc.clone(), "");
+    let NodeKind::List(items) = &mut node.kind else {
+        let finding =
+            target(format!("`{}` puts an element into a list, and this is {}", step.name, node.kind.describe()));
+        return Err(Box::new(finding.note(node.loc().cloned(), "it is set here")));
+    };
+    let (at, len) = (step.name.trim_start_matches('+').parse::<i64>().unwrap_or(0), items.len() as i64);
+    let place = if at < 0 { at + len } else { at };
+    match usize::try_from(place) {
+        Ok(place) if place <= items.len() => {
+            items.insert(place, value);
+            Ok(())
+        }
+        _ => Err(Box::new(
+            target(format!("a list of {len} has no place {at}"))
+                .help(format!("give 0 (in front) to {len} (at the end); negative positions count from the end")),
+        )),
     }
 }
 

@@ -8,10 +8,13 @@ use std::{
 use figment::Source;
 use mmy_diag::{Code, Diagnostic, Loc, Sources, nearest};
 
-use crate::{Node, NodeKind, merge::Layer, read};
+use crate::{Node, NodeKind, json, merge::Layer, read};
 
 /// The key that names the files that a file builds on.
 const BASE: &str = "_base_";
+
+/// The key by which a file says that it is on its way out.
+const DEPRECATION: &str = "_deprecation_";
 
 /// Every file that was read, bases before what builds on them.
 #[derive(Debug, Default)]
@@ -21,6 +24,8 @@ pub(crate) struct Files {
     pub paths: Vec<PathBuf>,
     pub sources: Sources,
     pub out: Vec<Diagnostic>,
+    /// The keys of the root: in a JSON file, any other is a variable.
+    pub root_keys: Vec<String>,
     /// The layer of each file that was read whole; `None` when it could not be read.
     done: HashMap<PathBuf, Option<usize>>,
     /// The files that are being read, outermost first, each with the place that named it.
@@ -43,7 +48,11 @@ impl Files {
         if let Some(&done) = self.done.get(&identity) {
             return done;
         }
-        let layer = match std::fs::read_to_string(&path) {
+        // A device or a pipe might never end. What the caller names himself may be one: a shell makes them.
+        let plain = |it: std::fs::Metadata| named_by.is_none() || it.is_file() || it.is_dir();
+        let strange = || std::io::Error::other("it is no plain file");
+        let there = std::fs::metadata(&path).and_then(|it| if plain(it) { Ok(()) } else { Err(strange()) });
+        let layer = match there.and_then(|()| std::fs::read_to_string(&path)) {
             Ok(text) => {
                 self.open.push((identity.clone(), path.clone(), named_by.clone()));
                 let layer = self.text(&path, text, named_by);
@@ -65,7 +74,13 @@ impl Files {
         if let Some(loc) = named_by {
             self.named_by.insert(file, loc);
         }
-        let mut tree = read::document(&text, file, &mut self.out);
+        let is_json = path.extension().is_some_and(|it| it == "json");
+        let mut tree = if is_json {
+            json::document(&text, file, &self.root_keys, &mut self.out)
+        } else {
+            read::document(&text, file, &mut self.out)
+        };
+        self.deprecation(path, &mut tree);
         let mut ancestors = BTreeSet::new();
         for (base, loc) in self.bases(&mut tree) {
             let folder = path.parent().unwrap_or(Path::new(""));
@@ -74,9 +89,27 @@ impl Files {
             }
         }
         let source = Source::File(path.to_owned());
-        self.layers.push(Layer { source, file, tree, ancestors });
+        self.layers.push(Layer { source, file, tree, ancestors, is_json });
         self.paths.push(path.to_owned());
         self.layers.len() - 1
+    }
+
+    /// A file says that it is on its way out: `_deprecation_ = { expected = "other.toml", reference = "why" }`.
+    fn deprecation(&mut self, path: &Path, tree: &mut Node) {
+        let Some(mark) = tree.remove(DEPRECATION) else { return };
+        let text = |key: &str| mark.child(key).and_then(Node::as_str);
+        let title = format!("`{}` is on its way out", path.display());
+        let mut finding = Diagnostic::new(Code::Deprecated, title).primary(mark.loc().cloned(), "it says so here");
+        finding.help.extend(text("expected").map(|it| format!("use `{it}` in its place")));
+        finding.help.extend(text("reference").map(|it| format!("see {it}")));
+        self.out.push(finding);
+        let known = ["expected", "reference"];
+        let wrong = mark.entries().iter().find(|(key, it)| !known.contains(&key.as_str()) || it.as_str().is_none());
+        if wrong.is_some() || !mark.is_map() {
+            let at = wrong.map_or(&mark, |it| &it.1);
+            let title = "`_deprecation_` is a table of two texts, `expected` and `reference`";
+            self.out.push(Diagnostic::new(Code::BadValue, title).primary(at.key.clone().or(at.value.clone()), ""));
+        }
     }
 
     fn bases(&mut self, tree: &mut Node) -> Vec<(String, Option<Loc>)> {

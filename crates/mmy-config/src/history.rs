@@ -78,7 +78,7 @@ impl Loaded {
         };
         match &edit.op {
             Op::Set(node) => say(node, steps, depth, out),
-            Op::Append(node) => out.push(change(Action::Append, Some(node))),
+            Op::Append(node) | Op::Insert(_, node) => out.push(change(Action::Append, Some(node))),
             Op::Remove => out.push(change(Action::Remove, None)),
         }
     }

@@ -40,10 +40,16 @@
 //! - The variable `MMY_TRAIN_CFG__MAX_EPOCHS=3` sets `train_cfg.max_epochs`, and `MMY__WORK_DIR=runs` sets `work_dir`. A
 //!   variable without a double underscore, such as `MMY_LOG`, is never part of a config, and one with it always is: a
 //!   misspelt one is an unknown key. Libraries and tests see no environment unless [`Options`] holds it.
-//! - `--set pipeline.-1.prob=0.3` sets a key; indices may be negative. `key+=[…]` adds to a list, `~key` removes. Values
-//!   are TOML, and text needs no quotes where it is no TOML.
+//! - `--set pipeline.-1.prob=0.3` sets a key; indices may be negative. `key+=[…]` adds to a list, `key.+1=…` puts an
+//!   element in front of the one at 1, `~key` removes a key or an element. Values are TOML, and text needs no quotes where
+//!   it is no TOML. [`Options::cfg_options`] takes mmengine's spelling of values, `a.b=1 c.0.d=[1,2] e=None`.
+//! - A file whose name ends in `.json` is read as `mmengine.Config.dump` writes it, as a base or by itself: `null` is
+//!   `{{ none }}`, and a key at the top that the root does not have ([`Options::root_keys`]) is a helper variable of
+//!   `[vars]`.
+//! - `_deprecation_ = { expected = "new.toml", reference = "why" }` in a file warns whoever builds on it.
 //!
-//! A value over a table, a table over a value, and a `_delete_` that deletes nothing are warnings.
+//! A value over a table, a table over a value, a `_delete_` that deletes nothing, a value that repeats the one it overrides,
+//! and a variable that nothing reads are warnings.
 //!
 //! # Expressions
 //!
@@ -65,7 +71,8 @@
 //! # Findings
 //!
 //! [`load`] and [`from_node`] collect what they find in one [`mmy_diag::Report`]. serde stops at its first failure, so
-//! [`from_node`] leaves out what failed and reads again; what only follows from a finding is not reported.
+//! [`from_node`] leaves out what failed and reads again; what only follows from a finding is not reported. [`examine`] and
+//! [`read_at`] give what is left of a config with mistakes, for whoever wants to find them all.
 
 mod convert;
 mod de;
@@ -73,8 +80,10 @@ mod edit;
 mod fault;
 mod files;
 mod history;
+mod json;
 mod load;
 mod merge;
+mod mmengine;
 mod node;
 mod overrides;
 mod python;
@@ -83,11 +92,12 @@ mod resolve;
 mod scope;
 mod template;
 mod typed;
+mod variables;
 mod write;
 
 pub use de::{PATH_KEY, SLOT_STRUCT};
 pub use history::{Action, Change, Read};
-pub use load::{Loaded, Options, load, load_str};
+pub use load::{Elsewhere, Loaded, Options, examine, load, load_str};
 pub use node::{Node, NodeKind};
 pub use python::{Foreign, Lost, read_foreign};
-pub use typed::{from_node, from_node_at};
+pub use typed::{Reading, from_node, from_node_at, read_at};

@@ -32,6 +32,8 @@ pub(crate) struct Layer {
     pub tree: Node,
     /// The layers that this one builds on: its bases and theirs, as positions in the list of layers.
     pub ancestors: BTreeSet<usize>,
+    /// Whether it was read from JSON.
+    pub is_json: bool,
 }
 
 impl Provider for &Layer {
@@ -80,27 +82,31 @@ pub(crate) fn all(layers: &[&Layer], positions: &[usize], state: State, out: &mu
         let source = figment.get_metadata(it.tag()).and_then(|it| it.source.as_ref());
         layers.iter().position(|layer| Some(&layer.source) == source)
     };
+    let builds_on = |upper: usize, lower: usize| layers[upper].ancestors.contains(&positions[lower]);
     let trees: Vec<_> = layers.iter().map(|it| &it.tree).enumerate().collect();
     // What clashes needs no second finding about how it was merged.
     let mut warnings = Vec::new();
-    let tree = build(&Value::from(merged), &trees, &Merge { winner: &winner, state }, "", &mut warnings);
+    let by_hand = layers.last().is_some_and(|it| matches!(it.source, Source::Custom(_)));
+    let how = Merge { winner: &winner, builds_on: &builds_on, by_hand, state };
+    let tree = build(&Value::from(merged), &trees, &how, "", &mut warnings);
     if !clashes {
         out.append(&mut warnings);
     }
     tree
 }
 
-/// `upper` over `lower`.
-pub(crate) fn two(lower: Node, upper: Node, state: State, out: &mut Vec<Diagnostic>) -> Node {
-    // Under a key of their own, so that either may be something else than a table.
+/// `upper` over `lower`, which stand at `path`.
+pub(crate) fn two(path: &str, lower: Node, upper: Node, state: State, out: &mut Vec<Diagnostic>) -> Node {
+    // Under a key, so that either may be something else than a table.
     let layer = |name: &str, node: Node, ancestors: &[usize]| Layer {
         source: Source::Custom(name.to_owned()),
         file: 0,
-        tree: Node::new(NodeKind::Map(vec![("it".to_owned(), node)]), None),
+        tree: Node::new(NodeKind::Map(vec![(path.to_owned(), node)]), None),
         ancestors: ancestors.iter().copied().collect(),
+        is_json: false,
     };
     let (lower, upper) = (layer("lower", lower, &[]), layer("upper", upper, &[0]));
-    all(&[&lower, &upper], &[0, 1], state, out).remove("it").unwrap_or_default()
+    all(&[&lower, &upper], &[0, 1], state, out).remove(path).unwrap_or_default()
 }
 
 /// Takes every `_delete_` out of `tree` and what it means out of the layers that it builds on.
@@ -186,6 +192,10 @@ fn clashes(path: &str, here: &[(usize, &Layer, &Node)], out: &mut Vec<Diagnostic
 struct Merge<'a> {
     /// The layer that figment took a value from.
     winner: &'a dyn Fn(&Value) -> Option<usize>,
+    /// Whether the first of two layers builds on the second.
+    builds_on: &'a dyn Fn(usize, usize) -> bool,
+    /// Whether the highest layer is no file, but an override.
+    by_hand: bool,
     state: State,
 }
 
@@ -206,6 +216,7 @@ fn build(merged: &Value, here: &[(usize, &Node)], how: &Merge<'_>, path: &str, o
             let finding = Diagnostic::new(Code::ValueOverTable, title).primary(node.loc().cloned(), "this value");
             out.push(finding.note(table.loc().cloned(), "the table is here"));
         }
+        out.extend(repeated(&node, here[at].0, &here[..at], how, path));
         inherit(&mut node, &here[..at]);
         return node;
     };
@@ -236,6 +247,25 @@ fn build(merged: &Value, here: &[(usize, &Node)], how: &Merge<'_>, path: &str, o
     out.push(finding.note(lower.loc().cloned(), "the value is here"));
     inherit(&mut node, below);
     node
+}
+
+/// A value that is already what the layers below make it. A repeated `type` says what the table is, and the `[vars]` of a
+/// file say what it is made with: neither is a finding.
+fn repeated(node: &Node, at: usize, below: &[(usize, &Node)], how: &Merge<'_>, path: &str) -> Option<Diagnostic> {
+    let overridden: Vec<_> = below.iter().filter(|(it, _)| (how.builds_on)(at, *it)).collect();
+    let overruled = |lower: usize| overridden.iter().any(|(it, _)| (how.builds_on)(*it, lower));
+    let heads: Vec<_> = overridden.iter().filter(|(it, _)| !overruled(*it)).collect();
+    let own = |text: &str| ["_base_", "file"].iter().any(|it| text.contains(it));
+    // What such an expression means depends on the file that it stands in.
+    let local = how.is_late(node) && node.as_str().is_none_or(own);
+    let named = path.rsplit('.').next() == Some("type") || (path.starts_with("vars.") && !how.by_hand);
+    if heads.is_empty() || local || named || !heads.iter().all(|(_, it)| it.same_value(node)) {
+        return None;
+    }
+    let title = format!("this repeats the value that `{path}` has already");
+    let finding = Diagnostic::new(Code::RepeatedValue, title).primary(node.key.clone().or(node.value.clone()), "");
+    let finding = finding.note(heads[0].1.loc().cloned(), "it is set to the same here");
+    Some(finding.help(if how.by_hand { "leave it out" } else { "remove one of the two" }))
 }
 
 /// Keeps the places of what a node took the place of.

@@ -5,14 +5,23 @@ use mmy_diag::{Code, Diagnostic, Loc, Sources};
 use crate::{
     Node, NodeKind,
     edit::{Edit, Op, Step},
-    read,
+    mmengine, read,
 };
 
-/// Reads one `--set` item: `key.path.0.prob=0.3`, `key+=[…]`, `~key`.
+/// In which language the value of an item is written.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Spelling {
+    /// TOML's; text needs no quotes.
+    Toml,
+    /// That of mmengine's `--cfg-options`.
+    Mmengine,
+}
+
+/// Reads one item: `key.path.0.prob=0.3`, `key+=[…]`, `key.+1=…`, `~key`.
 ///
 /// # Errors
 /// A finding that points into the item.
-pub(crate) fn item(text: &str, file: usize) -> Result<Edit, Box<Diagnostic>> {
+pub(crate) fn item(text: &str, file: usize, spelling: Spelling) -> Result<Edit, Box<Diagnostic>> {
     let whole = Loc::new(file, 0..text.len());
     let bad = |title: &str| Diagnostic::new(Code::BadOverride, title).primary(whole.clone(), "");
     if let Some(key) = text.strip_prefix('~') {
@@ -20,17 +29,29 @@ pub(crate) fn item(text: &str, file: usize) -> Result<Edit, Box<Diagnostic>> {
         return Ok(Edit { path, op: Op::Remove });
     }
     let Some(equals) = outside_quotes(text, '=') else {
-        let help = "write `key=value`, `key+=[…]` to add to a list, or `~key` to remove a key";
+        let help = "write `key=value`, `key+=[…]` to add to a list, `key.+1=value` to put something into one, or `~key` \
+                    to remove a key";
         return Err(Box::new(bad("there is no `=` in this item").help(help)));
     };
     let (key, appends) = match text[..equals].strip_suffix('+') {
         Some(key) => (key, true),
         None => (&text[..equals], false),
     };
-    let path = steps(key, 0, file).ok_or_else(|| bad("the key is empty, has an empty part, or is too deep"))?;
-    let mut node = value(&text[equals + 1..], file, equals + 1)?;
+    let mut path = steps(key, 0, file).ok_or_else(|| bad("the key is empty, has an empty part, or is too deep"))?;
+    let (text, start) = (&text[equals + 1..], equals + 1);
+    let mut node = match spelling {
+        Spelling::Toml => value(text, file, start)?,
+        Spelling::Mmengine => mmengine::value(text, &Loc::new(file, start..start + text.len())),
+    };
     node.key = path.last().map(|it| it.loc.clone());
-    Ok(Edit { path, op: if appends { Op::Append(node) } else { Op::Set(node) } })
+    let inserts = |it: &Step| it.name.strip_prefix('+').is_some_and(|it| it.parse::<i64>().is_ok());
+    let inserted = if !appends && path.len() > 1 { path.pop_if(|it| inserts(it)) } else { None };
+    let op = match inserted {
+        Some(at) => Op::Insert(at, node),
+        None if appends => Op::Append(node),
+        None => Op::Set(node),
+    };
+    Ok(Edit { path, op })
 }
 
 /// The environment variables that belong to the config: `MMY_A__B=value` sets `a.b`, and `MMY__A=value` sets `a`. The
@@ -79,7 +100,8 @@ fn value(text: &str, file: usize, offset: usize) -> Result<Node, Box<Diagnostic>
     let loc = Loc::new(file, offset..offset + text.len());
     let bad = |title: String| Diagnostic::new(Code::BadOverride, title).primary(loc.clone(), "");
     if text.is_empty() {
-        return Err(Box::new(bad("there is no value after `=`".to_owned()).help("write `key=\"\"` for empty text")));
+        let help = "write `key=\"\"` for empty text, or `~key` to remove the key";
+        return Err(Box::new(bad("there is no value after `=`".to_owned()).help(help)));
     }
     let mut findings = Vec::new();
     match read::value(text, file, offset, &mut findings) {

@@ -14,6 +14,7 @@ use mmy_diag::{Code, Diagnostic, Loc, Sources};
 
 use crate::{
     Node, NodeKind,
+    de::Hidden,
     edit::{self, Edit, Op, State, waits},
     fault::{cycle, describe, is_undefined, message, unknown},
     merge::{self, Layer},
@@ -24,6 +25,17 @@ use crate::{
 /// The findings are with the [`Resolver`]; the value cannot be used.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Faulty;
+
+/// A resolved config.
+#[derive(Debug)]
+pub(crate) struct Resolution {
+    /// The root without `[vars]`.
+    pub root: Node,
+    /// The variables.
+    pub vars: Node,
+    /// Which values are not known.
+    pub faulty: Hidden,
+}
 
 /// A resolved value; `None` when its expression says `none`.
 pub(crate) type Resolved = Result<Option<Node>, Faulty>;
@@ -60,6 +72,7 @@ struct Work {
     stack: Vec<Frame>,
     out: Vec<Diagnostic>,
     used: HashSet<String>,
+    used_env: BTreeMap<String, String>,
     bases: HashMap<Tree, Arc<Node>>,
 }
 
@@ -69,7 +82,7 @@ pub(crate) struct Resolver {
     pub layers: Vec<Layer>,
     pub paths: Vec<PathBuf>,
     pub sources: Sources,
-    pub env: BTreeMap<String, String>,
+    env: BTreeMap<String, String>,
     jinja: Environment<'static>,
     work: Mutex<Work>,
 }
@@ -93,23 +106,65 @@ impl Resolver {
         Arc::new(Resolver { tree, layers, paths, sources, env, jinja, work: Mutex::default() })
     }
 
-    /// Resolves the whole tree: the root without `[vars]`, and the variables.
-    ///
-    /// # Errors
-    /// All findings.
-    pub fn run(self: &Arc<Self>, out: &mut Vec<Diagnostic>) -> Option<(Node, Node)> {
-        let root = self.resolve(Tree::Final, &mut Vec::new(), &self.tree);
+    /// Resolves the whole tree. Values at fault are left out; what is wrong with them goes to `out`.
+    pub fn run(self: &Arc<Self>, out: &mut Vec<Diagnostic>) -> Resolution {
+        let mut faulty = Hidden::new();
+        let root = self.whatever_can_be(&mut Vec::new(), &self.tree, &mut faulty);
         out.append(&mut self.work().out);
-        let mut root = root.ok().flatten()?;
+        let mut root = root.ok().flatten().unwrap_or_default();
         let vars = root.remove("vars").unwrap_or_default();
-        Some((root, vars))
+        Resolution { root, vars, faulty }
     }
 
-    /// Variables that some expression read.
-    pub fn used_vars(&self) -> Vec<String> {
-        let mut used: Vec<_> = self.work().used.iter().cloned().collect();
+    /// As [`Resolver::resolve`], but of tables and lists everything that is not at fault. An element of a list that is
+    /// keeps its place, so that the others keep theirs.
+    fn whatever_can_be(self: &Arc<Self>, path: &mut Vec<String>, node: &Node, faulty: &mut Hidden) -> Resolved {
+        let mut kind = match &node.kind {
+            NodeKind::Map(_) if !waits(node) => NodeKind::Map(Vec::new()),
+            NodeKind::List(_) if !waits(node) => NodeKind::List(Vec::new()),
+            _ => return self.resolve(Tree::Final, path, node),
+        };
+        let numbered = node.items().iter().enumerate().map(|(at, it)| (at.to_string(), it));
+        let children = node.entries().iter().map(|(key, it)| (key.clone(), it)).chain(numbered);
+        for (key, child) in children {
+            path.push(key);
+            let resolved = self.whatever_can_be(path, child, faulty);
+            let key = path.pop().unwrap_or_default();
+            let fault = || (path.join("."), key.clone());
+            match (&mut kind, resolved) {
+                (NodeKind::Map(out), Ok(Some(child))) => out.push((key, child)),
+                (NodeKind::Map(_), Ok(None)) => {}
+                (NodeKind::Map(_), Err(Faulty)) => {
+                    faulty.insert(fault());
+                }
+                (NodeKind::List(out), Ok(Some(child))) => out.push(child),
+                (NodeKind::List(out), failed) => {
+                    if failed.is_ok() {
+                        self.report(none_in_list(child));
+                    }
+                    faulty.insert(fault());
+                    out.push(child.clone());
+                }
+                _ => {}
+            }
+        }
+        let (key, value, overridden) = (node.key.clone(), node.value.clone(), node.overridden.clone());
+        Ok(Some(Node { key, value, kind, overridden, edits: Vec::new() }))
+    }
+
+    /// The variables that some expression read, sorted, and what the environment gave.
+    pub fn used(&self) -> (Vec<String>, BTreeMap<String, String>) {
+        let work = self.work();
+        let mut used: Vec<_> = work.used.iter().cloned().collect();
         used.sort_unstable();
-        used
+        (used, work.used_env.clone())
+    }
+
+    /// A variable of the environment.
+    pub fn env(&self, name: &str) -> Option<&str> {
+        let text = self.env.get(name)?;
+        self.work().used_env.insert(name.to_owned(), text.clone());
+        Some(text)
     }
 
     fn work(&self) -> MutexGuard<'_, Work> {
@@ -254,11 +309,7 @@ impl Resolver {
                             Ok(Some(child)) => out.push(child),
                             Ok(None) => {
                                 faulty = true;
-                                self.report(
-                                    Diagnostic::new(Code::ExpressionFails, "an element of a list cannot be none")
-                                        .primary(child.value.clone(), "this is none")
-                                        .help("splice a list that may be empty: \"{{ *([x] if condition else []) }}\""),
-                                );
+                                self.report(none_in_list(child));
                             }
                             Err(Faulty) => faulty = true,
                         },
@@ -283,10 +334,11 @@ impl Resolver {
                 Op::Remove => Some(Op::Remove),
                 Op::Set(value) => self.resolve(tree, path, value)?.map(Op::Set),
                 Op::Append(value) => self.resolve(tree, path, value)?.map(Op::Append),
+                Op::Insert(at, value) => self.resolve(tree, path, value)?.map(|it| Op::Insert(at.clone(), it)),
             };
             path.pop();
             let op = op.unwrap_or(Op::Remove);
-            edit::apply(&mut result, Edit { path: edit.path.clone(), op }, State::Resolved, &mut out);
+            edit::apply(&path.join("."), &mut result, Edit { path: edit.path.clone(), op }, State::Resolved, &mut out);
         }
         result.key = node.key.clone();
         let failed = out.iter().any(|it| it.severity == mmy_diag::Severity::Error);
@@ -409,4 +461,10 @@ impl Resolver {
         };
         Some(Loc::new(loc.file, offset + range.start..offset + range.end))
     }
+}
+
+fn none_in_list(element: &Node) -> Diagnostic {
+    Diagnostic::new(Code::ExpressionFails, "an element of a list cannot be none")
+        .primary(element.value.clone(), "this is none")
+        .help("splice a list that may be empty: \"{{ *([x] if condition else []) }}\"")
 }

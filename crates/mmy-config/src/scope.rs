@@ -156,8 +156,8 @@ impl Object for Env {
             _ => return Err(usage()),
         };
         let name = name.as_str().ok_or_else(usage)?;
-        if let Some(text) = self.0.env.get(name) {
-            return Ok(Value::from(text.as_str()));
+        if let Some(text) = self.0.env(name) {
+            return Ok(Value::from(text));
         }
         default.cloned().ok_or_else(|| {
             let title = format!("the environment variable `{name}` is not set");

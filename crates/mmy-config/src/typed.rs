@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 
 use crate::{
     Loaded, Node,
-    de::{self, Failure, Fault, Hidden},
+    de::{self, Failure, Fault},
     edit::join,
 };
 
@@ -23,16 +23,38 @@ pub fn from_node<T: DeserializeOwned>(loaded: &Loaded) -> Result<T, Report> {
 /// # Errors
 /// As [`from_node`]; and when there is nothing at the path.
 pub fn from_node_at<T: DeserializeOwned>(loaded: &Loaded, path: &str) -> Result<T, Report> {
-    let Some(node) = loaded.root.get(path) else {
+    if loaded.root.get(path).is_none() {
         let path: Vec<_> = path.split('.').map(str::to_owned).collect();
         return Err(loaded.diagnose(&path, "this key is missing", None));
-    };
-    let (mut hidden, mut found) = (Hidden::new(), Vec::new());
-    loop {
+    }
+    let Reading { value, findings, .. } = read_at(loaded, path);
+    match value {
+        Some(value) if findings.is_empty() && loaded.errors.is_empty() => Ok(value),
+        _ => Err(Report::new(loaded.errors.iter().cloned().chain(findings), loaded.sources.clone())),
+    }
+}
+
+/// What could be read of a part of a config, and what could not.
+#[derive(Debug)]
+pub struct Reading<T> {
+    /// The value without what is at fault, where that is enough to make one.
+    pub value: Option<T>,
+    /// What is at fault, each with its place.
+    pub findings: Vec<Diagnostic>,
+    /// Dotted paths of what was left out: what is at fault, what follows from it, and what is not known.
+    pub left_out: Vec<String>,
+}
+
+/// Reads as much of the part of a config at a dotted path as there can be had.
+pub fn read_at<T: DeserializeOwned>(loaded: &Loaded, path: &str) -> Reading<T> {
+    let (mut hidden, mut findings, mut value) = (loaded.faulty.clone(), Vec::new(), None);
+    while let Some(node) = loaded.root.get(path) {
         // serde stops at the first failure. Leaving out what failed and reading again finds the next one.
         let failure = match de::read(node, path, &hidden) {
-            Ok(value) if found.is_empty() => return Ok(value),
-            Ok(_) => break,
+            Ok(read) => {
+                value = Some(read);
+                break;
+            }
             Err(failure) => failure,
         };
         let follows = match &failure.fault {
@@ -43,13 +65,15 @@ pub fn from_node_at<T: DeserializeOwned>(loaded: &Loaded, path: &str) -> Result<
         let at_root = failure.path == path && !matches!(failure.fault, Fault::UnknownKey { .. });
         let news = hidden.insert(failure.hide.clone());
         if !follows {
-            found.push(loaded.with_trail(explain(*failure, loaded)));
+            findings.push(loaded.with_trail(explain(*failure, loaded)));
         }
         if at_root || !news {
             break;
         }
     }
-    Err(Report::new(found, loaded.sources.clone()))
+    let below = |it: &String| path.is_empty() || it == path || it.starts_with(&format!("{path}."));
+    let left_out = hidden.iter().map(|(parent, key)| join(parent, key)).filter(below).collect();
+    Reading { value, findings, left_out }
 }
 
 fn explain(failure: Failure, loaded: &Loaded) -> Diagnostic {
@@ -75,7 +99,9 @@ fn explain(failure: Failure, loaded: &Loaded) -> Diagnostic {
             let finding = Diagnostic::new(Code::UnknownName, format!("nothing is called `{name}` for {subject}"));
             let bare = name.rsplit(['.', ':']).next().unwrap_or(&name);
             let near = nearest(bare, known.iter().copied());
-            names(finding.primary(loc.clone(), "no such name"), near, known, "names")
+            let mut finding = finding.primary(loc.clone(), "no such name");
+            finding.help.extend(loaded.elsewhere.and_then(|it| it(&name, known)));
+            names(finding, near, known, "names")
         }
         Fault::Missing(key) => Diagnostic::new(Code::MissingKey, format!("{subject} needs the key `{key}`"))
             .primary(loc.clone(), format!("`{key}` is missing here"))

@@ -74,13 +74,15 @@ fn load_case(config: &Path) -> Result<Loaded, Report> {
     // Relative, so that no report holds the place of the checkout.
     let config = config.strip_prefix(env!("CARGO_MANIFEST_DIR")).expect("the corpus is in this crate");
     let args = std::fs::read_to_string(config.with_file_name("args")).unwrap_or_default();
-    let mut options = Options::default();
+    let root_keys = ["work_dir", "model", "train_cfg", "pipeline"].map(str::to_owned).into();
+    let mut options = Options { root_keys, ..Options::default() };
     for line in args.lines() {
-        match line.strip_prefix("env ").and_then(|it| it.split_once('=')) {
-            Some((name, value)) => {
+        match (line.strip_prefix("env ").and_then(|it| it.split_once('=')), line.strip_prefix("cfg-options ")) {
+            (Some((name, value)), _) => {
                 options.env.insert(name.to_owned(), value.to_owned());
             }
-            None => options.set.push(line.to_owned()),
+            (None, Some(item)) => options.cfg_options.push(item.to_owned()),
+            (None, None) => options.set.push(line.to_owned()),
         }
     }
     load(config, &options)

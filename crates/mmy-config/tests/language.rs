@@ -6,7 +6,7 @@ fn show(text: &str, set: &[&str], env: &[(&str, &str)]) -> String {
     let options = Options {
         set: set.iter().map(|it| (*it).to_owned()).collect(),
         env: env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
-        defaults: None,
+        ..Options::default()
     };
     match load_str("c.toml", text, &options) {
         Ok(loaded) => {
@@ -76,6 +76,7 @@ fn values_keep_their_history() {
         set: vec!["lr=0.4".into(), "lr=0.5".into()],
         env: [("MMY__LR".to_owned(), "0.3".to_owned())].into(),
         defaults: Some("lr = 0.1".into()),
+        ..Options::default()
     };
     let loaded = load_str(
         "c.toml",

@@ -30,8 +30,8 @@ fn table(value: impl Strategy<Value = Value>) -> impl Strategy<Value = Map<Strin
     prop::collection::vec((key(), value), 0..6).prop_map(|entries| entries.into_iter().collect())
 }
 
-/// A tree as TOML, written by another hand than ours. Braces of text are escaped.
-fn toml(tree: &Value) -> String {
+/// A tree whose text has no expressions: braces are escaped.
+fn escaped(tree: &Value) -> Value {
     fn escape(tree: &mut Value) {
         match tree {
             Value::String(text) if text.trim() == "{{" => *text = format!("{{{{ '{text}' }}}}"),
@@ -43,7 +43,12 @@ fn toml(tree: &Value) -> String {
     }
     let mut tree = tree.clone();
     escape(&mut tree);
-    toml::to_string(&tree).expect("a tree of plain values")
+    tree
+}
+
+/// A tree as TOML, written by another hand than ours.
+fn toml(tree: &Value) -> String {
+    toml::to_string(&escaped(tree)).expect("a tree of plain values")
 }
 
 /// Tables merge, everything else is replaced.
@@ -75,6 +80,12 @@ proptest! {
     }
 
     #[test]
+    fn json_is_read_as_toml_is(tree in tree()) {
+        let loaded = load_str("c.json", &escaped(&tree).to_string(), &Options::default());
+        prop_assert_eq!(&loaded.unwrap_or_else(|report| panic!("{report}")).to_json(), &tree);
+    }
+
+    #[test]
     fn merge(lower in tree(), upper in tree()) {
         let loaded = load(&toml(&upper), Some(toml(&lower)));
         prop_assert_eq!(loaded.to_json(), merged(&lower, &upper));
@@ -84,8 +95,10 @@ proptest! {
     #[test]
     fn never_panics(text in "([ -~\\n]|[a-c] = |\"\\{\\{|\\}\\}\"|_base_|vars\\.|\\[|ü){0,40}", item in "[a-c.~+=\\[\\]\\{\\}\"0-9 -]{0,12}") {
         let options = Options { set: vec![item], ..Options::default() };
-        if let Err(report) = load_str("c.toml", &text, &options) {
-            prop_assert!(!report.to_string().is_empty());
+        for name in ["c.toml", "c.json"] {
+            if let Err(report) = load_str(name, &text, &options) {
+                prop_assert!(!report.to_string().is_empty());
+            }
         }
     }
 }

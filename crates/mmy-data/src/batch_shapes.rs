@@ -1,10 +1,10 @@
 //! `BatchShapePolicy`: pictures of like aspect share a batch, whose shape leaves little padding.
 
-use mmy_registry::{Build, BuildError, register};
+use mmy_registry::{Build, BuildError, Outline, register};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{BatchShaper, BatchShapes};
+use crate::{BatchShapeOutline, BatchShaper, BatchShapes};
 
 /// Sorts pictures by aspect and gives each batch the smallest shape that holds its pictures, so that validation wastes
 /// little time on padding (YOLOv5's `rect`).
@@ -42,6 +42,11 @@ impl Build<BatchShapes> for Config {
             return Err(BuildError::new("must not be negative").at("extra_pad_ratio"));
         }
         Ok(Box::new(self.clone()))
+    }
+
+    fn outline(&self) -> Outline {
+        let Config { batch_size, size_divisor, .. } = *self;
+        Outline::default().fact(BatchShapeOutline { batch_size, size_divisor })
     }
 }
 

@@ -17,6 +17,7 @@ mod error;
 mod kinds;
 mod loader;
 pub mod ops;
+mod outline;
 mod random;
 mod samplers;
 mod shapes;
@@ -30,5 +31,6 @@ pub use kinds::{
     Sampler, SamplerArgs, Transform, TransformStep,
 };
 pub use loader::{Batches, DataloaderConfig, Loader, LoaderArgs, OnBadImage};
+pub use outline::{Annotations, BatchShapeOutline, DatasetOutline, Peek, SizeStep};
 pub use random::{Draw, Permutation, Rng};
 pub use shapes::{ShapeClass, ShapesConfig, ShapesOutcome, make_shapes};

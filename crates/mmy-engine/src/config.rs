@@ -113,6 +113,15 @@ impl AutoScaleLr {
     }
 }
 
+impl RunConfig {
+    /// The keys of the root.
+    pub fn keys() -> Vec<String> {
+        let schema = schemars::schema_for!(RunConfig);
+        let keys = schema.get("properties").and_then(|it| it.as_object());
+        keys.into_iter().flat_map(|it| it.keys().cloned()).collect()
+    }
+}
+
 /// Threads.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]

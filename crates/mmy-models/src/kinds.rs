@@ -9,7 +9,7 @@ use std::fmt::Debug;
 
 pub use block::{Block, BlockArgs, BuiltBlock, Layer, ListSettings, MapLayer};
 use mmy_nn::Scope;
-use mmy_registry::{BuildError, Kind, Slot};
+use mmy_registry::{BuildError, Code, Kind, Slot};
 use mmy_structures::{Batch, Detections, ImageMeta, Targets};
 use serde::{Deserialize, de::value::MapDeserializer};
 use tch::Tensor;
@@ -358,10 +358,7 @@ pub fn in_range<T: PartialOrd + std::fmt::Display>(
     if range.contains(&value) {
         Ok(())
     } else {
-        Err(BuildError::new(format!("{value} is out of range")).at(key).help(format!(
-            "give a value from {} to {}",
-            range.start(),
-            range.end()
-        )))
+        let help = format!("give a value from {} to {}", range.start(), range.end());
+        Err(BuildError::new(format!("{value} is out of range")).code(Code::OutOfRange).at(key).help(help))
     }
 }

@@ -1,6 +1,6 @@
 //! How YOLOv5 scales widths and depths.
 
-use mmy_registry::BuildError;
+use mmy_registry::{BuildError, Code};
 
 use crate::kinds::{FeatureInfo, in_range};
 
@@ -32,10 +32,10 @@ pub(crate) fn check_in_channels(
     if scaled == given {
         return Ok(());
     }
-    let message = if scaled.len() == given.len() {
-        format!("the {giver} gives maps of {given:?} channels, not {scaled:?}")
+    let (code, message) = if scaled.len() == given.len() {
+        (Code::ChannelMismatch, format!("the {giver} gives maps of {given:?} channels, not {scaled:?}"))
     } else {
-        format!("the {giver} gives {} maps, not {}", given.len(), scaled.len())
+        (Code::LevelMismatch, format!("the {giver} gives {} maps, not {}", given.len(), scaled.len()))
     };
     // The unscaled widths that would fit, where the factor can be undone.
     let unscaled: Vec<_> = given.iter().map(|&it| (it as f64 / widen_factor).round() as i64).collect();
@@ -48,7 +48,8 @@ pub(crate) fn check_in_channels(
         ),
         (false, false) => format!("set in_channels = {given:?} and widen_factor = 1.0"),
     };
-    Err(BuildError::new(message).at("in_channels").help(help))
+    let error = BuildError::new(message).code(code).at("in_channels").help(help);
+    Err(if fits { error.fix(unscaled) } else { error })
 }
 
 #[cfg(test)]

@@ -89,9 +89,12 @@ pub struct ConfigArgs {
     /// The config file
     pub config: PathBuf,
     /// Change a value: `key.path=VALUE` (VALUE as in TOML), `key+=[…]` appends, `~key` removes; a bare name of `[vars]`
-    /// means that variable. May be given several times
+    /// means that variable; `list.+0=VALUE` puts something into a list. May be given several times
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
+    /// The same in mmengine's spelling, several at once: `a.b=1 c.0.d=[1,2]`
+    #[arg(long, value_name = "KEY=VALUE", num_args = 1..)]
+    pub cfg_options: Vec<String>,
 }
 
 #[derive(Debug, Args)]

@@ -16,6 +16,8 @@ pub enum Failure {
     Other(String),
     /// Two things that were compared differ, which was said already.
     Differs,
+    /// A mistake of the user's that was shown already, as the very output of the command.
+    Told,
     /// Ctrl-C; what to type to go on.
     Interrupted(Option<String>),
 }
@@ -37,8 +39,9 @@ impl Failure {
 
     /// What is shown, with a line break at the end.
     pub fn render(&self) -> String {
-        let color = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+        let color = std::io::stderr().is_terminal() && color_wanted();
         match self {
+            Failure::Told => String::new(),
             Failure::Report(report) => {
                 let codes: BTreeSet<_> = report.diagnostics.iter().map(|it| it.code).collect();
                 let codes: Vec<_> = codes.iter().map(|it| format!("`mmy explain {it}`")).collect();
@@ -63,11 +66,21 @@ impl Failure {
     /// The exit status.
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
-            Failure::Report(_) | Failure::User(_) => 2,
+            Failure::Report(_) | Failure::User(_) | Failure::Told => 2,
             Failure::Other(_) | Failure::Differs => 1,
             Failure::Interrupted(_) => 130,
         })
     }
+}
+
+/// Whether nobody asked for plain text.
+fn color_wanted() -> bool {
+    std::env::var_os("NO_COLOR").is_none()
+}
+
+/// Whether standard output is to be in colour.
+pub fn color() -> bool {
+    std::io::stdout().is_terminal() && color_wanted()
 }
 
 impl From<Box<Report>> for Failure {

@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use mmy_check::{Checked, Purpose};
 use mmy_config::{Loaded, Options, from_node};
 use mmy_engine::{EngineError, Manifest, RunConfig};
 
@@ -34,14 +35,20 @@ pub struct Project {
 }
 
 impl Project {
-    /// Reads a config and whatever it inherits; warnings go to the terminal.
+    /// Reads a config and whatever it inherits, and checks it as far as its model goes; warnings go to the terminal.
     pub fn load(args: &ConfigArgs) -> Outcome<Self> {
-        let loaded = mmy_config::load(&args.config, &Options::from_env(&args.set))?;
-        if !loaded.warnings.is_empty() {
-            let report = mmy_diag::Report::new(loaded.warnings.clone(), loaded.sources.clone());
-            eprintln!("{}", report.render(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()));
+        Self::load_for(args, Purpose::Model)
+    }
+
+    /// Reads a config and whatever it inherits, and checks all of it that `purpose` needs; warnings go to the terminal.
+    pub fn load_for(args: &ConfigArgs, purpose: Purpose) -> Outcome<Self> {
+        let loaded = mmy_config::examine(&args.config, &options(args))?;
+        let Checked { config, report } = mmy_check::check(&loaded, purpose);
+        let Some(config) = config else { return Err(report.into()) };
+        if !report.diagnostics.is_empty() {
+            eprintln!("{}\n", report.render(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()));
         }
-        Self::typed(loaded, name_of(&args.config))
+        Ok(Project { loaded, config, name: name_of(&args.config) })
     }
 
     /// Reads the resolved config that a checkpoint carries.
@@ -62,12 +69,9 @@ impl Project {
 
     /// Reads a resolved config.
     pub fn from_text(name: &str, text: &str) -> Outcome<Self> {
-        Self::typed(mmy_config::load_str(&format!("{name}.toml"), text, &Options::default())?, name.to_owned())
-    }
-
-    fn typed(loaded: Loaded, name: String) -> Outcome<Self> {
+        let loaded = mmy_config::load_str(&format!("{name}.toml"), text, &Options::default())?;
         let config = from_node::<RunConfig>(&loaded)?;
-        Ok(Project { loaded, config, name })
+        Ok(Project { loaded, config, name: name.to_owned() })
     }
 
     /// `--work-dir`, else the config's, else `work_dirs/NAME`.
@@ -96,7 +100,9 @@ impl Project {
 
     /// As [`Project::place`], for an error that is one of a part for certain.
     pub fn place_build(&self, error: mmy_registry::BuildError) -> Failure {
-        self.loaded.diagnose(&error.path, error.message, error.help).into()
+        let errors = error.each();
+        let findings = errors.iter().map(|it| mmy_check::fault(&self.loaded, it));
+        mmy_diag::Report::new(findings, self.loaded.sources.clone()).into()
     }
 
     /// Height and width of the network's input: as asked, else the config's `img_scale`, else 640.
@@ -114,6 +120,16 @@ impl Project {
             return Err(Failure::User(format!("an input of {height}×{width} has no pixels")));
         }
         Ok((height, width))
+    }
+}
+
+/// What there is besides the files: the environment, and what the command line changes.
+pub fn options(args: &ConfigArgs) -> Options {
+    Options {
+        cfg_options: args.cfg_options.clone(),
+        root_keys: RunConfig::keys(),
+        elsewhere: Some(mmy_registry::elsewhere),
+        ..Options::from_env(&args.set)
     }
 }
 

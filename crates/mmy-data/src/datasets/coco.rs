@@ -2,13 +2,13 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use mmy_registry::{Build, BuildError, Slot, inventory, register};
+use mmy_registry::{Build, BuildError, Outline, Reads, Slot, inventory, register};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{FileDataset, FilterConfig, MetaInfo, coco_json};
 use crate::{
-    BatchShapes, Dataset, DatasetSource, Pipeline, Transform,
+    Annotations, BatchShapes, Dataset, DatasetOutline, DatasetSource, Pipeline, Transform,
     check::{self, Inspect, Inspectable, Inspection},
 };
 
@@ -53,6 +53,19 @@ inventory::submit! { Inspection::new::<Config>("YOLOv5CocoDataset") }
 impl Build<Dataset> for Config {
     fn build(&self, (): ()) -> Result<Arc<dyn DatasetSource>, BuildError> {
         Ok(Arc::new(self.open()?))
+    }
+
+    fn outline(&self) -> Outline {
+        let (ann_file, folder) = (self.data_root.join(&self.ann_file), self.data_root.join(&self.data_prefix.img));
+        let root = Some(self.data_root.clone());
+        super::outline(self.test_mode, self.metainfo.check().map_err(|it| it.at("metainfo")))
+            .reads(Reads { key: "ann_file", path: ann_file.clone(), folder: false, root: root.clone() })
+            .reads(Reads { key: "data_prefix.img", path: folder, folder: true, root })
+            .fact(DatasetOutline {
+                classes: self.metainfo.classes.clone(),
+                classes_key: "metainfo.classes",
+                annotations: Annotations::Coco(ann_file),
+            })
     }
 }
 

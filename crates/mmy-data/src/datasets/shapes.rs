@@ -2,13 +2,13 @@
 
 use std::{path::PathBuf, sync::Arc, time::Instant};
 
-use mmy_registry::{Build, BuildError, Slot, inventory, register};
+use mmy_registry::{Build, BuildError, Outline, Slot, inventory, register};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{FilterConfig, MetaInfo, coco};
 use crate::{
-    BatchShapes, Dataset, DatasetSource, Pipeline, ShapesConfig, ShapesOutcome, Transform,
+    Annotations, BatchShapes, Dataset, DatasetOutline, DatasetSource, Pipeline, ShapesConfig, ShapesOutcome, Transform,
     check::{Inspect, Inspectable, Inspection},
     make_shapes,
 };
@@ -69,16 +69,31 @@ inventory::submit! { Inspection::new::<Config>("ShapesDataset") }
 
 impl Build<Dataset> for Config {
     fn build(&self, (): ()) -> Result<Arc<dyn DatasetSource>, BuildError> {
-        self.shapes.check().map_err(|(key, reason)| BuildError::new(reason).at(key).at("shapes"))?;
+        self.check()?;
         // What the config itself says wrong is told before seconds go into drawing.
         Pipeline::build(&self.pipeline)?;
         Ok(Arc::new(self.drawn()?.open()?))
+    }
+
+    fn outline(&self) -> Outline {
+        let metainfo = self.metainfo.check().map_err(|it| it.at("metainfo"));
+        let own = self.metainfo.classes.is_empty();
+        let names = self.shapes.classes.iter().filter_map(|it| serde_json::to_value(it).ok());
+        let names = names.filter_map(|it| it.as_str().map(str::to_owned)).collect();
+        super::outline(self.test_mode, metainfo.and(self.check())).fact(DatasetOutline {
+            classes: if own { names } else { self.metainfo.classes.clone() },
+            classes_key: if own { "shapes.classes" } else { "metainfo.classes" },
+            annotations: Annotations::Made(match self.split {
+                Split::Train => self.shapes.train,
+                Split::Val => self.shapes.val,
+            }),
+        })
     }
 }
 
 impl Inspectable for Config {
     fn inspection(&self) -> Result<Box<dyn Inspect>, BuildError> {
-        self.shapes.check().map_err(|(key, reason)| BuildError::new(reason).at(key).at("shapes"))?;
+        self.check()?;
         self.drawn()?.inspection()
     }
 }
@@ -112,5 +127,9 @@ impl Config {
             indices: self.indices.clone(),
             pipeline: self.pipeline.clone(),
         })
+    }
+
+    fn check(&self) -> Result<(), BuildError> {
+        self.shapes.check().map_err(|(key, reason)| BuildError::new(reason).at(key).at("shapes"))
     }
 }

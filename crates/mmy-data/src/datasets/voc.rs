@@ -8,7 +8,7 @@ use std::{
 };
 
 use mmy_formats::voc::{self, Xml};
-use mmy_registry::{Build, BuildError, Slot, inventory, register};
+use mmy_registry::{Build, BuildError, Outline, Reads, Slot, inventory, register};
 use mmy_structures::{BBox, Instance};
 use rayon::prelude::*;
 use schemars::JsonSchema;
@@ -19,7 +19,7 @@ use super::{
     faults::{Faults, box_fault},
 };
 use crate::{
-    BatchShapes, DataError, Dataset, DatasetSource, Pipeline, Transform,
+    Annotations, BatchShapes, DataError, Dataset, DatasetOutline, DatasetSource, Pipeline, Transform,
     check::{self, Inspect, Inspectable, Inspection},
 };
 
@@ -74,6 +74,21 @@ inventory::submit! { Inspection::new::<Config>("YOLOv5VOCDataset") }
 impl Build<Dataset> for Config {
     fn build(&self, (): ()) -> Result<Arc<dyn DatasetSource>, BuildError> {
         Ok(Arc::new(self.open()?))
+    }
+
+    fn outline(&self) -> Outline {
+        let (split, root) = (self.data_root.join(&self.ann_file), self.data_root.join(&self.data_prefix.sub_data_root));
+        let (pictures, folder) = (root.join(&self.data_prefix.img_subdir), root.join(&self.data_prefix.ann_subdir));
+        let root = Some(self.data_root.clone());
+        super::outline(self.test_mode, self.metainfo.check().map_err(|it| it.at("metainfo")))
+            .reads(Reads { key: "ann_file", path: split.clone(), folder: false, root: root.clone() })
+            .reads(Reads { key: "data_prefix.img_subdir", path: pictures, folder: true, root: root.clone() })
+            .reads(Reads { key: "data_prefix.ann_subdir", path: folder.clone(), folder: true, root })
+            .fact(DatasetOutline {
+                classes: self.metainfo.classes.clone(),
+                classes_key: "metainfo.classes",
+                annotations: Annotations::Voc { split, folder },
+            })
     }
 }
 

@@ -1,12 +1,12 @@
 //! `YOLOv5KeepRatioResize`: the largest size inside `scale` that keeps the aspect.
 
-use mmy_registry::{Build, BuildError, register};
+use mmy_registry::{Build, BuildError, Outline, register};
 use mmy_structures::Sample;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Context, DataError, Transform, TransformStep,
+    Context, DataError, SizeStep, Transform, TransformStep,
     ops::{Interpolation, resize},
 };
 
@@ -37,6 +37,10 @@ impl Build<Transform> for Config {
             return Err(BuildError::new("the ratio is always kept").at("keep_ratio"));
         }
         Ok(Box::new(self.clone()))
+    }
+
+    fn outline(&self) -> Outline {
+        Outline::default().fact(SizeStep::Varies)
     }
 }
 

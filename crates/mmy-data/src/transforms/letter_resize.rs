@@ -1,12 +1,12 @@
 //! `LetterResize`: fits the picture into a fixed size, with bars on two sides.
 
-use mmy_registry::{Build, BuildError, register};
+use mmy_registry::{Build, BuildError, Outline, register};
 use mmy_structures::{Image, Sample};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Buffers, Context, DataError, Transform, TransformStep,
+    Buffers, Context, DataError, SizeStep, Transform, TransformStep,
     ops::{Interpolation, resize},
 };
 
@@ -59,6 +59,14 @@ impl Build<Transform> for Config {
         super::size("scale", self.scale)?;
         let grey = super::grey_level("pad_val.img", self.pad_val.img)?;
         Ok(Box::new(LetterResize { config: self.clone(), grey }))
+    }
+
+    fn outline(&self) -> Outline {
+        let [width, height] = self.scale.map(|it| it as i64);
+        Outline::default().fact(match self.use_mini_pad {
+            true => SizeStep::Varies,
+            false => SizeStep::Becomes { key: "scale", size: [width, height] },
+        })
     }
 }
 

@@ -1,12 +1,12 @@
 //! `Mosaic`: four pictures around a random centre.
 
-use mmy_registry::{Build, BuildError, Slot, register};
+use mmy_registry::{Build, BuildError, Outline, Slot, register};
 use mmy_structures::{BBox, Image, Sample};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Buffers, Context, DataError, Pipeline, Transform, TransformStep,
+    Buffers, Context, DataError, Pipeline, SizeStep, Transform, TransformStep,
     ops::{Interpolation, resize},
 };
 
@@ -68,6 +68,16 @@ impl Build<Transform> for Config {
         }
         let grey = super::grey_level("pad_val", self.pad_val)?;
         Ok(Box::new(Mosaic { config: self.clone(), pre_transform: Pipeline::build(&self.pre_transform)?, grey }))
+    }
+
+    fn outline(&self) -> Outline {
+        let size = self.img_scale.map(|it| 2 * it as i64);
+        let out = Outline::default();
+        if self.prob < 1.0 {
+            out.fact(SizeStep::Varies)
+        } else {
+            out.fact(SizeStep::Becomes { key: "img_scale", size })
+        }
     }
 }
 

@@ -1,11 +1,11 @@
 //! `YOLOv5RandomAffine`: turned, scaled, sheared and moved pictures.
 
-use mmy_registry::{Build, BuildError, register};
+use mmy_registry::{Build, BuildError, Outline, register};
 use mmy_structures::{BBox, Sample};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Context, DataError, Rng, Transform, TransformStep, ops::warp_affine};
+use crate::{Context, DataError, Rng, SizeStep, Transform, TransformStep, ops::warp_affine};
 
 /// Turns, scales, shears and moves the picture about its centre at random, and drops boxes of which too little is left.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -69,6 +69,10 @@ impl Build<Transform> for Config {
             *to = super::grey_level("border_val", from)?;
         }
         Ok(Box::new(RandomAffine { config: self.clone(), border_val }))
+    }
+
+    fn outline(&self) -> Outline {
+        Outline::default().fact(SizeStep::Grows(self.border.map(|it| 2 * it)))
     }
 }
 

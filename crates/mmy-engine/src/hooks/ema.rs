@@ -1,14 +1,15 @@
 //! A running average of the weights, validated and saved in their place.
 
 use mmy_nn::ParamStore;
-use mmy_registry::{Build, BuildError, register};
+use mmy_registry::{Build, BuildError, Outline, register};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tch::Tensor;
 
 use super::{
-    EvalContext, EvalEpochContext, Hook, HookKind, LoadContext, RunContext, SaveContext, Stage, TrainStepContext,
+    EvalContext, EvalEpochContext, Hook, HookKind, LoadContext, RunContext, SaveContext, Stage, StartOutline,
+    TrainStepContext,
 };
 use crate::{EngineError, Priority, error::Result};
 
@@ -102,6 +103,10 @@ impl Build<HookKind> for Config {
             return Err(BuildError::new("`begin_iter` and `begin_epoch` exclude each other").at("begin_iter"));
         }
         Ok(Box::new(Ema { config: self.clone(), steps: 0, averaged: Vec::new(), copied: Vec::new(), swapped: false }))
+    }
+
+    fn outline(&self) -> Outline {
+        Outline::default().fact(StartOutline { epoch: self.begin_epoch, key: "begin_epoch" })
     }
 }
 

@@ -46,6 +46,28 @@ impl Kind for HookKind {
     type Output = Box<dyn Hook>;
 }
 
+/// How long a hook or a schedule warms up, as a fact of its [`mmy_registry::Outline`]: the longer of the two.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct WarmupOutline {
+    /// Epochs.
+    pub epochs: f64,
+    /// The key that says so.
+    pub epochs_key: &'static str,
+    /// Steps.
+    pub min_steps: usize,
+    /// The key that says so.
+    pub min_steps_key: &'static str,
+}
+
+/// From which epoch (from 0) on a hook does what it is for, as a fact of its [`mmy_registry::Outline`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StartOutline {
+    /// The epoch.
+    pub epoch: usize,
+    /// The key that says so.
+    pub key: &'static str,
+}
+
 /// Acts at some of the stages of a run. Every stage does nothing unless a hook says otherwise.
 pub trait Hook: std::fmt::Debug {
     /// When it runs among the hooks of one stage.

@@ -1,10 +1,10 @@
 //! YOLOv5's warm-up and decay of learning rate and momentum, as MMYOLO's hook runs them.
 
-use mmy_registry::{Build, BuildError, register};
+use mmy_registry::{Build, BuildError, Outline, register};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Hook, HookKind, Stage, TrainContext, TrainIterContext};
+use super::{Hook, HookKind, Stage, TrainContext, TrainIterContext, WarmupOutline};
 use crate::{Priority, Progress, error::Result, optim::ParamGroup, schedules::Schedules};
 
 register!(HookKind, "YOLOv5ParamSchedulerHook", Config);
@@ -76,6 +76,15 @@ impl Build<HookKind> for Config {
                 .help("leave it out to use the run's own"));
         }
         Ok(Box::new(Yolov5ParamScheduler { config: self.clone() }))
+    }
+
+    fn outline(&self) -> Outline {
+        Outline::default().fact(WarmupOutline {
+            epochs: self.warmup_epochs,
+            epochs_key: "warmup_epochs",
+            min_steps: self.warmup_mim_iter,
+            min_steps_key: "warmup_mim_iter",
+        })
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use mmy_nn::{ParamStore, Role};
-use mmy_registry::{Build, BuildError, Kind, Slot, register};
+use mmy_registry::{Build, BuildError, Code, Kind, Slot, register};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
@@ -158,7 +158,7 @@ fn covers(params: &[mmy_nn::Entry], groups: &[ParamGroup]) -> Result<(), BuildEr
     }
     wrong.sort();
     let error = BuildError::new(format!("parameters that are not in exactly one group: {}", wrong.join(", ")));
-    Err(error.at("constructor"))
+    Err(error.code(Code::UntrainedParameter).at("constructor"))
 }
 
 /// An optimiser with its groups and the way its steps run.

@@ -9,11 +9,11 @@ pub mod starnet;
 pub mod starnet_sizes;
 pub mod yolov5_csp_darknet;
 
-use mmy_registry::BuildError;
+use mmy_registry::{BuildError, Code};
 
 /// Errors unless `out_indices` are some of the stages `0..stages`, each once, finest first.
 fn check_out_indices(out_indices: &[usize], stages: usize) -> Result<(), BuildError> {
-    let error = |message: String| Err(BuildError::new(message).at("out_indices"));
+    let error = |message: String| Err(BuildError::new(message).code(Code::OutOfRange).at("out_indices"));
     if let Some(index) = out_indices.iter().find(|it| **it >= stages) {
         return error(format!("there is no stage {index}: stages are 0 to {}", stages - 1));
     }

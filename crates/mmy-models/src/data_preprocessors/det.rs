@@ -1,10 +1,11 @@
 //! Normalisation, swap of channels, padding.
 
-use mmy_registry::{Build, BuildError, register};
+use mmy_registry::{Build, BuildError, Outline, register};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
+use super::PadOutline;
 use crate::kinds::{DataPreprocessor, Preprocess, in_range};
 
 register!(DataPreprocessor, "DetDataPreprocessor", Config);
@@ -40,6 +41,10 @@ impl Build<DataPreprocessor> for Config {
             return Err(BuildError::new(format!("{:?} cannot be divided by", self.std)).at("std"));
         }
         Ok(Box::new(Normalize(self.clone())))
+    }
+
+    fn outline(&self) -> Outline {
+        Outline::default().fact(PadOutline { size_divisor: self.pad_size_divisor })
     }
 }
 

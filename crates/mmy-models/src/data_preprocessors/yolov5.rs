@@ -1,11 +1,11 @@
 //! YOLOv5's name for the same.
 
-use mmy_registry::{Build, BuildError, register};
+use mmy_registry::{Build, BuildError, Outline, register};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    data_preprocessors::det,
+    data_preprocessors::{PadOutline, det},
     kinds::{DataPreprocessor, Preprocess},
 };
 
@@ -40,6 +40,10 @@ impl Build<DataPreprocessor> for Config {
     fn build(&self, (): ()) -> Result<Box<dyn Preprocess>, BuildError> {
         let Config { mean, std, bgr_to_rgb, pad_size_divisor, pad_value } = *self;
         det::Config { mean, std, bgr_to_rgb, pad_size_divisor, pad_value }.build(())
+    }
+
+    fn outline(&self) -> Outline {
+        Outline::default().fact(PadOutline { size_divisor: self.pad_size_divisor })
     }
 }
 

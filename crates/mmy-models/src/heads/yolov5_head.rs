@@ -1,6 +1,6 @@
 //! YOLOv5's head: anchors, assignment, losses, boxes.
 
-use mmy_registry::{Build, BuildError, Slot, register};
+use mmy_registry::{Build, BuildError, Code, Slot, register};
 use mmy_structures::{Detections, ImageMeta, Targets};
 use mmy_torch::autocast::Autocast;
 use schemars::JsonSchema;
@@ -74,22 +74,26 @@ impl Build<BBoxHead> for Config {
         let priors = self.prior_generator.build(())?;
         let module = self.head_module.build(HeadModuleArgs { scope: &(scope / "head_module"), features })?;
 
-        let error = |key: &str, message: String, help: String| Err(BuildError::new(message).at(key).help(help));
+        let error = |key: &str, message: String, help: String| {
+            BuildError::new(message).code(Code::AnchorMismatch).at(key).help(help)
+        };
         if priors.strides() != module.featmap_strides() {
             let (anchors, head) = (priors.strides(), module.featmap_strides());
-            return error(
+            let error = error(
                 "prior_generator.strides",
                 format!("the anchors lie at strides {anchors:?}, the head module's maps at {head:?}"),
                 format!("set strides = {head:?}, or the head module's featmap_strides = {anchors:?}"),
             );
+            return Err(error.fix(head));
         }
         let (sizes, per_cell) = (priors.base_sizes(), module.num_base_priors());
         if let Some(count) = sizes.iter().map(Vec::len).find(|it| *it != per_cell) {
-            return error(
-                "prior_generator.base_sizes",
-                format!("{count} anchors for each cell, but the head module predicts {per_cell}"),
-                format!("give {per_cell} sizes for each level, or set the head module's num_base_priors = {count}"),
+            let error = error(
+                "head_module.num_base_priors",
+                format!("the head module predicts {per_cell} boxes in each cell, but there are {count} anchors"),
+                format!("set num_base_priors = {count}, or give {per_cell} anchors for each level"),
             );
+            return Err(error.fix(count));
         }
         let lessons = Lessons {
             bbox_coder: &self.bbox_coder,
@@ -130,7 +134,8 @@ impl Lessons<'_> {
         if self.obj_level_weights.len() != strides.len() {
             let message = format!("{} weights for {} levels", self.obj_level_weights.len(), strides.len());
             let help = "give one weight for each level, finest first";
-            return Err(BuildError::new(message).at("obj_level_weights").help(help));
+            let error = BuildError::new(message).code(Code::LevelMismatch).at("obj_level_weights").help(help);
+            return Err(error.fix(vec![1.0; strides.len()]));
         }
         let in_cells = |(sizes, &stride): (&Vec<(f32, f32)>, &i64)| {
             sizes.iter().map(|(w, h)| (w / stride as f32, h / stride as f32)).collect()

@@ -1,6 +1,6 @@
 //! The layers of YOLOv5's head.
 
-use mmy_registry::{Build, BuildError, register};
+use mmy_registry::{Build, BuildError, Code, register, warn};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -50,20 +50,25 @@ impl Build<HeadModule> for Config {
         if self.featmap_strides.len() != features.len() {
             let message = format!("the neck gives {} maps, not {}", features.len(), self.featmap_strides.len());
             let strides: Vec<_> = features.iter().map(|it| it.stride).collect();
-            return Err(BuildError::new(message).at("featmap_strides").help(format!("set it to {strides:?}")));
+            let error = BuildError::new(message).code(Code::LevelMismatch).at("featmap_strides");
+            return Err(error.help(format!("set featmap_strides = {strides:?}")).fix(strides));
         }
         if let Some(stride) = self.featmap_strides.iter().find(|it| !(1..=4096).contains(*it)) {
-            return Err(BuildError::new(format!("{stride} is no stride")).at("featmap_strides"));
+            let error = BuildError::new(format!("{stride} is no stride")).code(Code::OutOfRange);
+            return Err(error.at("featmap_strides"));
         }
         let given: Vec<_> = features.iter().map(|it| it.stride).collect();
         if given != self.featmap_strides {
-            tracing::warn!(
-                neck = ?given,
-                featmap_strides = ?self.featmap_strides,
-                "the neck's maps have strides {given:?}, but the head's featmap_strides are {:?}: anchors and boxes \
-                 will be off by that factor; choose other out_indices of the backbone or other strides",
+            let message = format!(
+                "the neck's maps have strides {given:?}, but the head is told {:?}: anchors and boxes will be off by \
+                 that factor",
                 self.featmap_strides
             );
+            let help = format!(
+                "set featmap_strides = {given:?} here and in the prior generator, or choose other out_indices of the \
+                 backbone"
+            );
+            warn(BuildError::new(message).code(Code::StrideDiffers).at("featmap_strides").help(help));
         }
         let (scope, strides) = (scope / "convs_pred", &self.featmap_strides);
         Ok(Box::new(LevelConvs::new(&scope, features, strides, self.num_classes, self.num_base_priors)))

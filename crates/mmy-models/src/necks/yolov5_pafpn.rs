@@ -1,7 +1,7 @@
 //! YOLOv5's neck (PANet, arXiv 1803.01534, of CSP layers) as MMYOLO names it.
 
 use mmy_nn::layers::{Activation, Conv, ConvModule, Norm, upsample_nearest};
-use mmy_registry::{Build, BuildError, register};
+use mmy_registry::{Build, BuildError, Code, register};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
@@ -61,7 +61,8 @@ impl Build<Neck> for Config {
         }
         check_in_channels(&self.in_channels, self.widen_factor, "backbone", features)?;
         if features.len() < 2 {
-            return Err(BuildError::new("there is nothing to mix in a single map").at("in_channels"));
+            let error = BuildError::new("there is nothing to mix in a single map").code(Code::LevelMismatch);
+            return Err(error.at("in_channels").help("name at least two stages in the backbone's out_indices"));
         }
         self.check_strides(features)?;
         self.check_joins()?;
@@ -110,7 +111,9 @@ impl Config {
             return Ok(());
         }
         let message = format!("the backbone's maps have strides {strides:?}, but the neck needs each twice the last");
-        Err(BuildError::new(message).help("choose neighbouring stages in the backbone's out_indices"))
+        Err(BuildError::new(message)
+            .code(Code::StrideMismatch)
+            .help("choose neighbouring stages in the backbone's out_indices"))
     }
 
     /// Two maps joined have to have as many channels as the layer that takes them, which MMYOLO scales as a whole.
@@ -128,7 +131,7 @@ impl Config {
                     2 * channels
                 );
                 let help = format!("set in_channels = {given:?} and widen_factor = 1.0");
-                return Err(BuildError::new(message).at("in_channels").help(help));
+                return Err(BuildError::new(message).code(Code::ChannelMismatch).at("in_channels").help(help));
             }
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! YOLO's anchors.
 
-use mmy_registry::{Build, BuildError, register};
+use mmy_registry::{Build, BuildError, Code, register, warn};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
@@ -35,7 +35,7 @@ impl Default for Config {
 
 impl Build<PriorGenerator> for Config {
     fn build(&self, (): ()) -> Result<Box<dyn Priors>, BuildError> {
-        let error = |key: &str, message: String| BuildError::new(message).at(key);
+        let error = |key: &str, message: String| BuildError::new(message).code(Code::AnchorMismatch).at(key);
         if self.base_sizes.len() != self.strides.len() {
             let message = format!("sizes for {} levels, but strides for {}", self.base_sizes.len(), self.strides.len());
             return Err(error("base_sizes", message).help("give one list of sizes for each stride"));
@@ -48,10 +48,24 @@ impl Build<PriorGenerator> for Config {
         }
         let sides = self.base_sizes.iter().flatten().flat_map(|it| [it.0, it.1]);
         if let Some(side) = sides.into_iter().find(|it| !(it.is_finite() && *it > 0.0)) {
-            return Err(error("base_sizes", format!("an anchor cannot be {side} pixels wide or high")));
+            let error = error("base_sizes", format!("an anchor cannot be {side} pixels wide or high"));
+            return Err(error.code(Code::OutOfRange));
         }
         if let Some(stride) = self.strides.iter().find(|it| !(1..=4096).contains(*it)) {
-            return Err(error("strides", format!("{stride} is no stride")));
+            return Err(error("strides", format!("{stride} is no stride")).code(Code::OutOfRange));
+        }
+        let area = |level: &Vec<(f32, f32)>| level.iter().map(|(w, h)| w * h).sum::<f32>() / level.len() as f32;
+        let mut levels: Vec<_> =
+            self.strides.iter().zip(&self.base_sizes).map(|(it, sizes)| (*it, area(sizes))).collect();
+        levels.sort_by_key(|it| it.0);
+        if !levels.is_sorted_by(|a, b| a.1 <= b.1) {
+            let message = format!(
+                "the anchors do not grow with the strides: their mean areas are {:?} at strides {:?}",
+                levels.iter().map(|it| it.1.round()).collect::<Vec<_>>(),
+                levels.iter().map(|it| it.0).collect::<Vec<_>>()
+            );
+            let help = "give the sizes of each level in the order of `strides`: small ones to small strides";
+            warn(BuildError::new(message).code(Code::AnchorOrder).at("base_sizes").help(help));
         }
         Ok(Box::new(YoloAnchors(self.clone())))
     }

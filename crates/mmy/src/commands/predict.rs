@@ -114,7 +114,8 @@ impl Trained {
             let (classes, deployed) = (manifest.classes, manifest.deployed);
             return Ok(Trained { project, classes, state: checkpoint.model.into_iter().collect(), deployed });
         };
-        let project = Project::load(&ConfigArgs { config: config.clone(), set: args.set.clone() })?;
+        let project =
+            Project::load(&ConfigArgs { config: config.clone(), set: args.set.clone(), cfg_options: Vec::new() })?;
         let contents = read_weights(&args.checkpoint, &Choice::default()).map_err(Failure::user)?;
         if let Some(remark) = contents.remark() {
             tracing::info!("{}: {remark}", args.checkpoint.display());

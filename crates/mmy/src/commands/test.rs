@@ -1,5 +1,6 @@
 //! `mmy test`.
 
+use mmy_check::Purpose;
 use mmy_engine::{Resume, Runner, Start, WorkDir};
 
 use crate::{
@@ -13,7 +14,7 @@ use crate::{
 
 pub fn run(args: TestArgs) -> Outcome {
     let log = logging::start();
-    let project = Project::load(&args.config)?;
+    let project = Project::load_for(&args.config, Purpose::Testing)?;
     if !args.checkpoint.is_file() {
         return Err(Failure::User(format!("there is no checkpoint `{}`", args.checkpoint.display())));
     }

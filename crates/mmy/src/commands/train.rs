@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use mmy_check::Purpose;
 use mmy_engine::{CheckpointError, EngineError, Interrupt, Resume, Runner, Start, WorkDir};
 
 use crate::{
@@ -14,7 +15,7 @@ use crate::{
 
 pub fn run(args: TrainArgs) -> Outcome {
     let log = logging::start();
-    let project = Project::load(&args.config)?;
+    let project = Project::load_for(&args.config, Purpose::Training)?;
     let root = project.work_dir(args.work_dir.clone());
     let from = resume(&args, &project, &root)?;
     let work_dir = WorkDir::create_for_training(&root).map_err(Failure::from)?;

@@ -18,9 +18,10 @@ use crate::{
 
 /// The picture, from the top down: each package, and what stands right below it. A package may look into everything
 /// below it, however far down.
-const PICTURE: [(&str, &[&str]); 16] = [
+const PICTURE: [(&str, &[&str]); 17] = [
     ("mmy-example-plugin", &["mmy-plugin"]),
-    ("mmy", &["mmy-engine"]),
+    ("mmy", &["mmy-check"]),
+    ("mmy-check", &["mmy-engine"]),
     ("mmy-plugin", &["mmy-engine"]),
     ("mmy-engine", &["mmy-models", "mmy-data", "mmy-eval"]),
     ("mmy-models", &["mmy-nn", "mmy-structures", "mmy-registry"]),

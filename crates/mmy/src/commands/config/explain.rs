@@ -3,7 +3,7 @@
 use std::{collections::HashSet, fmt::Write};
 
 use clap::Args;
-use mmy_config::{Action, Change, Loaded, Node, Options};
+use mmy_config::{Action, Change, Loaded, Node};
 use serde_json::{Map, Value, json};
 
 use super::origin;
@@ -34,7 +34,7 @@ pub struct ExplainArgs {
 
 pub fn run(args: &ExplainArgs) -> Outcome {
     // Not as a typed config: that a value is of the wrong type may be why one asks.
-    let loaded = mmy_config::load(&args.config.config, &Options::from_env(&args.config.set))?;
+    let loaded = mmy_config::load(&args.config.config, &crate::project::options(&args.config))?;
     let schema = schema_of_configs();
     let explain = |path: &str| Explanation::new(&loaded, &schema, path);
     let Some(key) = &args.key else {

@@ -1,5 +1,6 @@
 //! `mmy config`.
 
+pub mod check;
 mod diff;
 mod explain;
 mod import;
@@ -13,6 +14,8 @@ use crate::failure::Outcome;
 
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
+    /// Find everything that is wrong with a config, without running it
+    Check(check::CheckArgs),
     /// Show a config as it is after inheritance, expressions and `--set`
     Show(show::ShowArgs),
     /// Say who set a value, layer by layer, and what its expressions read
@@ -27,6 +30,7 @@ pub enum ConfigCommand {
 
 pub fn run(command: &ConfigCommand) -> Outcome {
     match command {
+        ConfigCommand::Check(args) => check::run(args),
         ConfigCommand::Show(args) => show::run(args),
         ConfigCommand::Explain(args) => explain::run(args),
         ConfigCommand::Diff(args) => diff::run(args),

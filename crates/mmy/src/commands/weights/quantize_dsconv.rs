@@ -57,7 +57,7 @@ pub fn run(args: &Args) -> Outcome {
     let before: StateDict = model.into_iter().collect();
     let (name, text) = match (&args.config, &manifest) {
         (Some(path), _) => {
-            let set = crate::cli::ConfigArgs { config: path.clone(), set: vec![] };
+            let set = crate::cli::ConfigArgs { config: path.clone(), set: vec![], cfg_options: vec![] };
             let project = Project::load(&set)?;
             (project.name.clone(), project.loaded.to_toml())
         }

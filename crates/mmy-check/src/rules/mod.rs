@@ -1,0 +1,10 @@
+//! The rules: one file for each thing that is looked at.
+
+pub mod classes;
+pub mod files;
+pub mod groups;
+pub mod idle;
+pub mod optim;
+pub mod parts;
+pub mod sizes;
+pub mod warmup;
