@@ -216,6 +216,14 @@ mod tests {
     }
 
     #[test]
+    fn a_hook_acts_at_the_stages_that_it_names_alone() {
+        let hooks = hooks(&[r#"{"type": "SwitchToDeployHook"}"#]);
+        let table = order_table(&hooks);
+        let stages: Vec<_> = table.iter().map(|(stage, acting)| (*stage, acting.len())).collect();
+        assert_eq!(stages, [(Stage::BeforeTestEpoch, 1)]);
+    }
+
+    #[test]
     fn every_stage_has_its_own_name() {
         let names: std::collections::HashSet<_> = Stage::ALL.map(Stage::name).into();
         assert_eq!(names.len(), 22);
