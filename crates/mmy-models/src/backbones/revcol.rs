@@ -18,7 +18,7 @@ use mmy_registry::{Build, BuildError, register};
 use mmy_torch::autograd::is_grad_enabled;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 pub(crate) use self::column::Maps;
 use self::column::{Column, Columns, LEVELS, LevelSizes, locked};
@@ -133,7 +133,7 @@ impl RevCol {
         }
         let mut maps: Option<Maps> = None;
         for (index, column) in self.columns.iter().enumerate() {
-            let next = locked(column).forward(&stem, maps.as_ref(), train, |_| {});
+            let next = locked(column).forward(&stem, maps.as_ref(), train, Kind::Float, |_| {});
             visit(index, &next);
             maps = Some(next);
         }

@@ -92,20 +92,24 @@ impl Column {
     }
 
     /// The stem's map and the maps of the column before, which the first column does not look at, to this column's.
-    /// `before_level` is called before each level.
+    /// Levels compute in float32; what they add up to is kept in `kind`. `before_level` is called before each level.
     pub(super) fn forward(
         &self,
         stem: &Tensor,
         old: Option<&Maps>,
         train: bool,
+        kind: Kind,
         mut before_level: impl FnMut(usize),
     ) -> Maps {
         let mut new: [Option<Tensor>; LEVELS] = Default::default();
         for l in 0..LEVELS {
             before_level(l);
-            let below = if l == 0 { stem } else { new[l - 1].as_ref().unwrap_or(stem) };
-            let above = old.and_then(|it| it.get(l + 1));
-            let y = self.levels[l].forward(below, above, train);
+            let below = match l.checked_sub(1).and_then(|it| new[it].as_ref()) {
+                Some(below) => below.to_kind(Kind::Float),
+                None => stem.shallow_clone(),
+            };
+            let above = old.and_then(|it| it.get(l + 1)).map(|it| it.to_kind(Kind::Float));
+            let y = self.levels[l].forward(&below, above.as_ref(), train).to_kind(kind);
             new[l] = Some(match old {
                 _ if trace::shapes_only() => y,
                 Some(old) => y + &old[l] * &self.alphas[l],
