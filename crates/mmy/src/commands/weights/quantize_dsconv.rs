@@ -22,7 +22,7 @@ use crate::{
 Examples:
   mmy weights quantize-dsconv work_dirs/yolov5_n/epoch_300.safetensors --bits 4 --block 32 -o q.safetensors
   mmy test q.toml q.safetensors
-  mmy train q.toml --load-from q.safetensors --set base_lr=0.001 --set max_epochs=10
+  mmy train q.toml --load-from q.safetensors --set train_cfg.max_epochs=10 --set optim_wrapper.optimizer.lr=0.001
 
 Beside the checkpoint stands its config, with the model wrapped in a `DSConvDetector`. `mmy model deploy` turns the result
 into ordinary kernels again, with the values that the whole numbers stand for.")]
