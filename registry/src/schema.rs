@@ -143,7 +143,9 @@ impl Reader<'_> {
                 out.insert(key.into(), value.clone());
             }
         }
-        if let Some(kind) = table.get("x-mmy-kind").and_then(Value::as_str) {
+        // A text with a kind is the name of a part alone, as in the lines of a layer list.
+        let is_name = table.get("type").and_then(Value::as_str) == Some("string");
+        if let Some(kind) = table.get("x-mmy-kind").and_then(Value::as_str).filter(|_| !is_name) {
             return match names(kind).is_empty() {
                 true => json!({ "type": ["object", "string"] }),
                 false => reference(&name_of(kind)),
