@@ -1,6 +1,8 @@
 //! What the parts' own types say about them, in words: the manual that `mmy registry`, `mmy config explain` and the
 //! generated pages show.
 
+use std::{cell::RefCell, collections::HashMap, rc::Rc};
+
 use mmy_config::{Loaded, Node};
 use mmy_registry::Entry;
 use serde_json::Value;
@@ -73,45 +75,63 @@ pub struct Found {
     pub known: Vec<String>,
 }
 
-/// Looks a dotted path up in the types: `root` is the schema of the whole config, and the parts on the way are those that the
-/// config chooses. `None` when the way leads through something that the types do not describe.
-pub fn find(root: &Value, loaded: &Loaded, path: &str) -> Option<Found> {
-    let mut place = Place { schema: root.clone(), root: root.clone(), owner: "the config".to_owned() };
-    let mut node = Some(&loaded.root);
-    let mut steps = path.split('.').peekable();
-    while let Some(step) = steps.next() {
-        place.enter_part(node)?;
-        let table = place.schema.clone();
-        let (child, name) = place.child(step)?;
-        if steps.peek().is_none() {
-            let known = || table["properties"].as_object().into_iter().flatten().map(|it| it.0.clone()).collect();
-            let key = (!child.is_null()).then(|| key(&name, &child, &table, &place.root));
-            let known = if key.is_none() { known() } else { Vec::new() };
-            return Some(Found { owner: place.owner, key, known });
-        }
-        place.schema = child;
-        node = node.and_then(|it| it.child(step));
+/// What the types of a whole config say. The schema of a part is made once, when it is first asked for.
+pub struct Types {
+    root: Rc<Value>,
+    parts: RefCell<HashMap<(&'static str, &'static str), Rc<Value>>>,
+}
+
+impl Types {
+    /// The types below a root that `schema` describes.
+    pub fn new(schema: Value) -> Self {
+        Types { root: Rc::new(schema), parts: RefCell::default() }
     }
-    None
+
+    fn part(&self, entry: &Entry) -> Rc<Value> {
+        let mut parts = self.parts.borrow_mut();
+        parts.entry((entry.kind, entry.name)).or_insert_with(|| Rc::new(entry.schema().to_value())).clone()
+    }
+
+    /// Looks a dotted path up; the parts on the way are those that the config chooses. `None` when the way leads through
+    /// something that the types do not describe.
+    pub fn find(&self, loaded: &Loaded, path: &str) -> Option<Found> {
+        let mut place = Place { schema: (*self.root).clone(), root: self.root.clone(), owner: "the config" };
+        let mut node = Some(&loaded.root);
+        let mut steps = path.split('.').peekable();
+        while let Some(step) = steps.next() {
+            place.enter_part(self, node)?;
+            let child = place.child(step)?;
+            if steps.peek().is_none() {
+                let known =
+                    || place.schema["properties"].as_object().into_iter().flatten().map(|it| it.0.clone()).collect();
+                let key = (!child.is_null()).then(|| key(step, &child, &place.schema, &place.root));
+                let known = if key.is_none() { known() } else { Vec::new() };
+                return Some(Found { owner: place.owner.to_owned(), key, known });
+            }
+            place.schema = child;
+            node = node.and_then(|it| it.child(step));
+        }
+        None
+    }
 }
 
 struct Place {
     schema: Value,
     /// The document that references are about.
-    root: Value,
-    owner: String,
+    root: Rc<Value>,
+    owner: &'static str,
 }
 
 impl Place {
     /// Follows references and choices down to a table or list; for a part, to the one that the config names.
-    fn enter_part(&mut self, node: Option<&Node>) -> Option<()> {
+    fn enter_part(&mut self, types: &Types, node: Option<&Node>) -> Option<()> {
         loop {
             if let Some(kind) = self.schema.get("x-mmy-kind").and_then(Value::as_str) {
                 let name = node.and_then(|it| it.child("type")).and_then(Node::as_str)?;
                 let entry = mmy_registry::find(kind, name)?;
-                self.root = entry.schema().to_value();
-                self.schema = self.root.clone();
-                self.owner = entry.name.to_owned();
+                self.root = types.part(entry);
+                self.schema = (*self.root).clone();
+                self.owner = entry.name;
             } else if let Some(target) = self.schema.get("$ref").and_then(Value::as_str) {
                 self.schema = target.strip_prefix('#').and_then(|it| self.root.pointer(it))?.clone();
             } else if let Some(options) = self.schema.get("anyOf").and_then(Value::as_array) {
@@ -123,16 +143,16 @@ impl Place {
         }
     }
 
-    /// The schema of what is under a key or an index, `null` when there is no such key; and its name.
-    fn child(&self, step: &str) -> Option<(Value, String)> {
+    /// The schema of what is under a key or an index; `null` when there is no such key.
+    fn child(&self, step: &str) -> Option<Value> {
         if step.parse::<i64>().is_ok() {
             let items = self.schema.get("items").or_else(|| self.schema.get("prefixItems")?.get(0))?;
-            return Some((items.clone(), step.to_owned()));
+            return Some(items.clone());
         }
         let properties = self.schema.get("properties").and_then(Value::as_object);
         let more = self.schema.get("additionalProperties").filter(|it| it.is_object());
         let child = properties.and_then(|it| it.get(step)).or(more);
-        (properties.is_some() || more.is_some()).then(|| (child.cloned().unwrap_or(Value::Null), step.to_owned()))
+        (properties.is_some() || more.is_some()).then(|| child.cloned().unwrap_or(Value::Null))
     }
 }
 

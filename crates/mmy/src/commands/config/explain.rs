@@ -10,7 +10,7 @@ use super::origin;
 use crate::{
     cli::ConfigArgs,
     failure::{Failure, Outcome},
-    manual::{self, Found},
+    manual::{Found, Types},
     output::{show, show_json},
     project::schema_of_configs,
 };
@@ -35,8 +35,8 @@ pub struct ExplainArgs {
 pub fn run(args: &ExplainArgs) -> Outcome {
     // Not as a typed config: that a value is of the wrong type may be why one asks.
     let loaded = mmy_config::load(&args.config.config, &crate::project::options(&args.config))?;
-    let schema = schema_of_configs();
-    let explain = |path: &str| Explanation::new(&loaded, &schema, path);
+    let types = Types::new(schema_of_configs());
+    let explain = |path: &str| Explanation::new(&loaded, &types, path);
     let Some(key) = &args.key else {
         let all: Vec<_> = origin::leaves(&loaded.root).into_iter().map(|(path, _)| explain(&path)).collect();
         return match args.json {
@@ -74,8 +74,8 @@ struct Explanation<'a> {
 }
 
 impl<'a> Explanation<'a> {
-    fn new(loaded: &'a Loaded, schema: &Value, path: &str) -> Self {
-        let found = if path.starts_with("vars.") { None } else { manual::find(schema, loaded, path) };
+    fn new(loaded: &'a Loaded, types: &Types, path: &str) -> Self {
+        let found = if path.starts_with("vars.") { None } else { types.find(loaded, path) };
         Explanation { loaded, path: path.to_owned(), node: loaded.get(path), changes: loaded.history(path), found }
     }
 

@@ -8,7 +8,7 @@ use super::origin;
 use crate::{
     cli::ConfigArgs,
     failure::{Failure, Outcome},
-    manual,
+    manual::Types,
     output::{show, show_json},
     project::{Project, schema_of_configs},
 };
@@ -43,11 +43,10 @@ pub fn run(args: &ShowArgs) -> Outcome {
         (false, false) => show(&loaded.to_toml()),
         (true, false) => show_json(&loaded.to_json()),
         (false, true) => {
-            let schema = schema_of_configs();
+            let types = Types::new(schema_of_configs());
             show(
-                &loaded.to_toml_with(&|path, node| {
-                    Some(origin::remark(&loaded, node, || default(&schema, &loaded, path)))
-                }),
+                &loaded
+                    .to_toml_with(&|path, node| Some(origin::remark(&loaded, node, || default(&types, &loaded, path)))),
             )
         }
         (true, true) => show_json(&json!({ "config": loaded.to_json(), "provenance": provenance(&loaded) })),
@@ -55,17 +54,17 @@ pub fn run(args: &ShowArgs) -> Outcome {
 }
 
 /// What a value without a place is.
-fn default(schema: &Value, loaded: &Loaded, path: &str) -> String {
-    let owner = manual::find(schema, loaded, path).map_or_else(|| "the part".to_owned(), |it| it.owner);
+fn default(types: &Types, loaded: &Loaded, path: &str) -> String {
+    let owner = types.find(loaded, path).map_or_else(|| "the part".to_owned(), |it| it.owner);
     format!("default of {owner}")
 }
 
 fn provenance(loaded: &Loaded) -> Value {
-    let schema = schema_of_configs();
+    let types = Types::new(schema_of_configs());
     let entry = |(path, node): (String, &Node)| {
         let from = match node.loc() {
             Some(loc) => origin::json(loaded, loc),
-            None => json!({ "place": default(&schema, loaded, &path) }),
+            None => json!({ "place": default(&types, loaded, &path) }),
         };
         let over: Vec<_> = node.overridden.iter().map(|it| origin::json(loaded, it)).collect();
         let mut out = from.as_object().cloned().unwrap_or_default();
