@@ -92,7 +92,7 @@ pub mod prelude {
         EngineError, MessageHub, Model, Priority, Progress,
         hooks::{
             EvalContext, EvalEpochContext, EvalIterContext, Hook, HookKind, LoadContext, Request, RunContext,
-            SaveContext, TrainContext, TrainIterContext, TrainStepContext,
+            SaveContext, Stage, TrainContext, TrainIterContext, TrainStepContext,
         },
     };
     pub use mmy_models::kinds::{
