@@ -62,7 +62,8 @@ fn check(reference: &StateDict, name: &str, settings: &ListSettings, config: Val
             .filter_map(|(it, tensor)| Some((it.strip_prefix(&key(""))?.to_owned(), tensor.shallow_clone())))
             .collect();
         if store.num_params() > 0 {
-            assert_gradients(&store, &mine, GRADIENT);
+            // The bias in C3TR gathers from every place what cancels in front of the next batch norm.
+            assert_gradients(&store, &mine, if name == "c3tr" { 1e-4 } else { GRADIENT });
         }
         for (it, tensor) in store.state_dict() {
             if let Some(want) = mine.get(&format!("buf.{it}")) {

@@ -243,7 +243,7 @@ fn what_does_not_fit_is_found_before_memory_is_asked_for() {
     check(
         "bbox_head.head_module.num_base_priors",
         json!(4),
-        "prior_generator.base_sizes: 3 anchors for each cell, but the head module predicts 4",
+        "head_module.num_base_priors: the head module predicts 4 boxes in each cell, but there are 3 anchors",
         "num_base_priors = 3",
     );
     check("bbox_head.obj_level_weights", json!([4.0, 1.0]), "obj_level_weights: 2 weights for 3 levels", "one weight");

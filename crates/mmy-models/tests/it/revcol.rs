@@ -77,8 +77,9 @@ fn worst(columns: i64, kind: Kind) -> f64 {
     };
     let ((stored, maps), (reversed, maps_reversed)) = (run(false), run(true));
     for (stored, reversed) in maps.iter().zip(&maps_reversed) {
-        // Columns add up in float64 on one side and in float32 on the other; in bfloat16 a level may round either way.
-        assert_close("map", reversed, stored, if kind == Kind::Float { 2e-6 } else { 2e-2 });
+        // Columns add up in float64 on one side and in float32 on the other, and what sixteen of them round passes through the
+        // levels of those that follow; in bfloat16 a level may round either way.
+        assert_close("map", reversed, stored, if kind == Kind::Float { 1e-5 } else { 2e-2 });
     }
     let errors = stored.iter().zip(&reversed).map(|((name, a), (_, b))| {
         assert!(a.defined() && b.defined(), "{name}");
