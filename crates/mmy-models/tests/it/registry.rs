@@ -9,7 +9,7 @@ use mmy_registry::{Kind, Slot, names};
 use serde_json::json;
 use tch::{Device, Tensor};
 
-use crate::support::{slot, smallest_block};
+use crate::support::slot;
 
 /// Names of a kind, of which there is at least one.
 fn all<K: Kind>() -> Vec<&'static str> {
@@ -41,16 +41,20 @@ fn nothing_is_registered_twice() {
 }
 
 /// A backbone of more parameters than that is only counted and shaped, not filled and run.
-const LARGE: u64 = 20_000_000;
+pub const LARGE: u64 = 20_000_000;
+
+/// Every backbone with its config; one that is written as a list of layers has tests of its own.
+pub fn smallest_backbones() -> Vec<(&'static str, serde_json::Value)> {
+    let config = |name: &'static str| match name {
+        "RevCol" => json!({"type": name, "channels": [8, 16, 24, 32], "layers": [1, 2, 1, 1], "columns": 3}),
+        _ => json!({"type": name}),
+    };
+    all::<Backbone>().into_iter().filter(|it| *it != "LayerListBackbone").map(|it| (it, config(it))).collect()
+}
 
 #[test]
 fn backbones_run_and_train() {
-    // One that is written as a list of layers has tests of its own.
-    for name in all::<Backbone>().into_iter().filter(|it| *it != "LayerListBackbone") {
-        let config = match name {
-            "RevCol" => json!({"type": name, "channels": [8, 16, 24, 32], "layers": [1, 2, 1, 1], "columns": 3}),
-            _ => json!({"type": name}),
-        };
+    for (name, config) in smallest_backbones() {
         let dry = ParamStore::dry();
         let backbone = slot::<Backbone>(config.clone()).build(&dry.root()).unwrap();
         let size = 64;
@@ -167,6 +171,21 @@ fn every_key_of_every_part_is_documented() {
             assert!(value["description"].is_string(), "{}: {key} has no doc", entry.name);
         }
     }
+}
+
+/// A config of the block `name` that holds what it needs and nothing else, with so many channels.
+pub fn smallest_block(name: &str, channels: i64) -> serde_json::Value {
+    let schema = serde_json::to_value(mmy_registry::find("block", name).unwrap().schema()).unwrap();
+    let mut config = json!({"type": name});
+    for key in schema["required"].as_array().into_iter().flatten() {
+        let key = key.as_str().unwrap();
+        config[key] = match (key, schema["properties"][key]["type"].as_str()) {
+            ("c2", _) => json!(channels),
+            (_, Some("array")) => json!([0, 1, 0, 1]),
+            _ => json!(2),
+        };
+    }
+    config
 }
 
 #[test]

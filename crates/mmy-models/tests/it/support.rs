@@ -237,18 +237,3 @@ pub fn assert_raw_maps(maps: &HeadMaps, reference: &StateDict, key: &str, tolera
         assert_close(&format!("{key}{level}: classes"), &maps.cls[level], &part(5, size[2]), tolerance);
     }
 }
-
-/// A config of the block `name` that holds what it needs and nothing else, with so many channels.
-pub fn smallest_block(name: &str, channels: i64) -> Value {
-    let schema = serde_json::to_value(mmy_registry::find("block", name).unwrap().schema()).unwrap();
-    let mut config = json!({"type": name});
-    for key in schema["required"].as_array().into_iter().flatten() {
-        let key = key.as_str().unwrap();
-        config[key] = match (key, schema["properties"][key]["type"].as_str()) {
-            ("c2", _) => json!(channels),
-            (_, Some("array")) => json!([0, 1, 0, 1]),
-            _ => json!(2),
-        };
-    }
-    config
-}
