@@ -34,6 +34,14 @@ pub struct Config {
     pub out_indices: Vec<usize>,
 }
 
+impl Config {
+    /// One of the published sizes: stage widths, branches of each convolution, blocks with squeeze and excitation.
+    pub(super) fn of_size(width_multipliers: [f64; 4], branches: i64, se: [usize; 4], out_indices: &[usize]) -> Self {
+        let out_indices = out_indices.to_vec();
+        Config { width_multipliers, num_conv_branches: branches, num_se_blocks: se, out_indices, ..Config::default() }
+    }
+}
+
 impl Default for Config {
     /// MobileOne-s0.
     fn default() -> Self {

@@ -31,14 +31,8 @@ macro_rules! size {
 
         impl Build<Backbone> for $config {
             fn build(&self, scope: &Scope) -> Result<Box<dyn Features>, BuildError> {
-                mobileone::Config {
-                    width_multipliers: $widths,
-                    num_conv_branches: $branches,
-                    num_se_blocks: $se,
-                    out_indices: self.out_indices.clone(),
-                    ..mobileone::Config::default()
-                }
-                .build(scope)
+                let (widths, branches, se) = ($widths, $branches, $se);
+                mobileone::Config::of_size(widths, branches, se, &self.out_indices).build(scope)
             }
         }
     };

@@ -236,3 +236,26 @@ fn blocks_run_train_save_and_load() {
         }
     }
 }
+
+#[test]
+fn parts_of_published_models_give_their_channels() {
+    let map = FeatureInfo { channels: 16, stride: 8 };
+    for (name, channels) in [
+        ("Bottleneck_DSConv2D", 32),
+        ("C3GC", 32),
+        ("DSConv2D", 32),
+        ("DSConv2D_C3AsPublished", 32),
+        ("MobileOneAsPublished", 32),
+        ("ZeroPad2d", 16),
+    ] {
+        let (store, list) = (ParamStore::dry(), ListSettings::default());
+        let built =
+            slot::<Block>(smallest_block(name, 32)).build(BlockArgs::new(&store.root(), &[map], &list)).unwrap();
+        let BuiltBlock::Layer { outputs, .. } = built else { panic!("{name} detects") };
+        assert_eq!(outputs[0].channels, channels, "{name}");
+    }
+    let backbone = slot::<Backbone>(json!({"type": "MobileOne"})).build(&ParamStore::dry().root()).unwrap();
+    assert_eq!(backbone.feature_info().iter().map(|it| it.stride).collect::<Vec<_>>(), [8, 16, 32]);
+    let error = serde_json::from_value::<Slot<Detector>>(json!({"type": "DSConvDetector"})).unwrap_err();
+    assert!(error.to_string().contains("missing field `detector`"), "{error}");
+}
