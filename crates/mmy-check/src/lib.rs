@@ -5,7 +5,7 @@
 //! is wrong in one part hides nothing of another that can still be judged, and what only follows from a mistake is not
 //! reported. `mmy config check` shows what it finds, and `mmy train` runs it first.
 //!
-//! Each rule is a function in `rules`, over a [`Context`].
+//! Each rule is a function in `rules`, over a `Context`.
 
 mod context;
 mod explore;

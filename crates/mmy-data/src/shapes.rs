@@ -128,20 +128,17 @@ pub fn make_shapes(
     progress: &(dyn Fn(usize, usize) + Sync),
 ) -> Result<ShapesOutcome, DataError> {
     config.check().map_err(|(key, reason)| DataError::annotation(dir, key, reason))?;
-    if holds(dir, config)? {
-        return Ok(ShapesOutcome::Kept);
-    }
     let parent = match dir.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    fs::create_dir_all(parent).map_err(|error| DataError::io(parent, error))?;
+    // First of all: a process may be killed right after its set is in place.
     remove_unfinished(parent);
-    let temporary = tempfile::Builder::new().prefix(UNFINISHED).tempdir_in(parent);
-    let temporary = temporary.map_err(|error| DataError::io(parent, error))?;
-    let lock = fs::File::create(temporary.path().join(LOCK)).map_err(|error| DataError::io(temporary.path(), error))?;
-    // Some network file systems know no locks.
-    let _ = fs4::FileExt::try_lock(&lock);
+    if holds(dir, config)? {
+        return Ok(ShapesOutcome::Kept);
+    }
+    fs::create_dir_all(parent).map_err(|error| DataError::io(parent, error))?;
+    let (temporary, _lock) = unfinished(parent)?;
     let (done, total) = (AtomicUsize::new(0), config.train + config.val);
     let count = || progress(done.fetch_add(1, Ordering::Relaxed) + 1, total);
     let mut objects = 0;
@@ -159,15 +156,35 @@ pub fn make_shapes(
     }
 }
 
+/// A folder to draw in, and the lock in it that says that somebody does.
+fn unfinished(parent: &Path) -> Result<(tempfile::TempDir, fs::File), DataError> {
+    loop {
+        let temporary = tempfile::Builder::new().prefix(UNFINISHED).tempdir_in(parent);
+        let temporary = temporary.map_err(|error| DataError::io(parent, error))?;
+        match fs::File::create(temporary.path().join(LOCK)) {
+            Ok(lock) => {
+                // Some network file systems know no locks.
+                let _ = fs4::FileExt::try_lock(&lock);
+                return Ok((temporary, lock));
+            }
+            // Another process took the folder, empty still, for a leftover.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(DataError::io(temporary.path(), error)),
+        }
+    }
+}
+
 /// Removes what processes that were killed have left; one that still draws holds the lock in its folder.
 fn remove_unfinished(parent: &Path) {
     let entries = fs::read_dir(parent).into_iter().flatten().flatten();
     for entry in entries.filter(|it| it.file_name().to_string_lossy().starts_with(UNFINISHED)) {
-        let lock = fs::File::open(entry.path().join(LOCK));
-        if lock.is_ok_and(|it| fs4::FileExt::try_lock(&it).is_ok()) {
-            // Whatever stays is in nobody's way.
-            let _ = fs::remove_dir_all(entry.path());
-        }
+        // Whatever stays is in nobody's way.
+        let _ = match fs::File::open(entry.path().join(LOCK)) {
+            Ok(lock) if fs4::FileExt::try_lock(&lock).is_ok() => fs::remove_dir_all(entry.path()),
+            Ok(_) => Ok(()),
+            // Killed before it had a lock, and so before it drew: only an empty folder is removed.
+            Err(_) => fs::remove_dir(entry.path()),
+        };
     }
 }
 
@@ -288,14 +305,19 @@ mod tests {
     #[test]
     fn what_a_killed_process_left_is_removed_and_what_a_living_one_draws_is_not() {
         let root = tempfile::tempdir().unwrap();
-        let [dead, alive] = [".shapes-dead", ".shapes-alive"].map(|it| root.path().join(it));
+        let [dead, alive, empty] = [".shapes-dead", ".shapes-alive", ".shapes-empty"].map(|it| root.path().join(it));
+        fs::create_dir(&empty).unwrap();
         let locks = [&dead, &alive].map(|it| {
             fs::create_dir_all(it.join("whole/train")).unwrap();
             fs::File::create(it.join(LOCK)).unwrap()
         });
         fs4::FileExt::try_lock(&locks[1]).unwrap();
         make_shapes(&root.path().join("set"), &small(), &|_, _| ()).unwrap();
-        assert_eq!((dead.exists(), alive.exists()), (false, true));
+        assert_eq!((dead.exists(), alive.exists(), empty.exists()), (false, true, false));
+        // A set that is there already changes nothing about that.
+        fs::create_dir(&empty).unwrap();
+        assert_eq!(make_shapes(&root.path().join("set"), &small(), &|_, _| ()).unwrap(), ShapesOutcome::Kept);
+        assert!(!empty.exists());
     }
 
     #[test]
