@@ -7,9 +7,11 @@ use clap::{Args, Parser, Subcommand};
 use crate::commands::{
     DeployArgs,
     build::BuildArgs,
+    completions::CompletionsArgs,
     config::ConfigCommand,
     data_check,
     explain::ExplainArgs,
+    man::ManArgs,
     model::{graph::GraphArgs, import::ImportArgs},
     new::NewCommand,
     registry::DocsArgs,
@@ -33,6 +35,9 @@ Examples:
   mmy registry list backbone"
 )]
 pub struct Cli {
+    /// Print warnings, errors and what was asked for, and nothing else; a run's log file has every line all the same
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
     #[command(subcommand)]
     pub command: Command,
 }
@@ -79,6 +84,10 @@ pub enum Command {
     New(NewCommand),
     /// Make a program with plugin crates linked in
     Build(BuildArgs),
+    /// Write what a shell needs to complete commands and options
+    Completions(CompletionsArgs),
+    /// Write a manual page for each command
+    Man(ManArgs),
     /// Say what this program is made of
     Version(VersionArgs),
 }

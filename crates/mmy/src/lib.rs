@@ -3,6 +3,8 @@
 mod cli;
 mod commands;
 mod failure;
+#[cfg(test)]
+mod help;
 mod logging;
 mod manual;
 mod output;
@@ -38,6 +40,9 @@ pub fn main() -> ExitCode {
         }
     }));
     let cli = cli::Cli::parse();
+    if cli.quiet {
+        logging::quiet();
+    }
     if let Err(clash) = mmy_registry::check() {
         eprintln!("error: {clash}\n  rename one of the two in its `register!` line");
         return ExitCode::from(2);

@@ -5,10 +5,13 @@ use std::{
     fs::File,
     io::Write as _,
     path::Path,
-    sync::{Arc, Mutex, OnceLock},
+    sync::{
+        Arc, Mutex, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
-use indicatif::MultiProgress;
+use indicatif::{MultiProgress, ProgressDrawTarget};
 use mmy_engine::LOG_ONLY;
 use tracing::{
     Event, Level, Subscriber,
@@ -31,6 +34,12 @@ pub struct Log {
 }
 
 static LOG: OnceLock<Log> = OnceLock::new();
+static QUIET: AtomicBool = AtomicBool::new(false);
+
+/// From now on the terminal gets warnings and errors alone, and no progress bars; a file gets the same as ever.
+pub fn quiet() {
+    QUIET.store(true, Ordering::Relaxed);
+}
 
 /// Starts logging for this process; `MMY_LOG=debug` shows more, `MMY_LOG=warn` less, `MMY_LOG=info,mmy_data=debug` more of
 /// one crate.
@@ -38,9 +47,14 @@ pub fn start() -> Log {
     LOG.get_or_init(|| {
         let asked = std::env::var("MMY_LOG").ok().and_then(|it| it.parse::<Targets>().ok());
         let filter = asked.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
-        let terminal = filter.clone();
+        let quiet = QUIET.load(Ordering::Relaxed);
+        let terminal = if quiet { Targets::new().with_default(LevelFilter::WARN) } else { filter.clone() };
         let filter = filter.with_target(LOG_ONLY, LevelFilter::DEBUG);
-        let log = Log { bars: MultiProgress::new(), terminal, file: Arc::default() };
+        let bars = MultiProgress::new();
+        if quiet {
+            bars.set_draw_target(ProgressDrawTarget::hidden());
+        }
+        let log = Log { bars, terminal, file: Arc::default() };
         // Fails only when there is a subscriber already, which then goes on.
         let _ = tracing_subscriber::registry().with(log.clone().with_filter(filter)).try_init();
         log

@@ -2,12 +2,14 @@
 
 mod bench;
 pub mod build;
+pub mod completions;
 pub mod config;
 mod data;
 pub mod data_check;
 mod deploy;
 pub mod explain;
 pub mod hooks;
+pub mod man;
 pub mod model;
 pub mod new;
 mod predict;
@@ -47,6 +49,8 @@ pub fn run(cli: Cli) -> Outcome {
         Command::Explain(args) => explain::run(&args),
         Command::New(command) => new::run(&command),
         Command::Build(args) => build::run(&args),
+        Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => man::run(&args),
         Command::Version(args) => version::run(&args),
     }
 }
