@@ -11,7 +11,8 @@ use anyhow::{Context, Result};
 use crate::checkout::Checkout;
 
 /// Packages that do without libtorch: their tests are compiled and run in seconds.
-pub const QUICK: [&str; 6] = ["mmy-config", "mmy-diag", "mmy-formats", "mmy-libtorch", "mmy-registry", "xtask"];
+pub const QUICK: [&str; 7] =
+    ["mmy-config", "mmy-diag", "mmy-formats", "mmy-libtorch", "mmy-plot", "mmy-registry", "xtask"];
 
 /// Runs the tests and prints the summary.
 pub fn run(checkout: &Checkout) -> Result<ExitCode> {

@@ -18,9 +18,9 @@ use crate::{
 
 /// The picture, from the top down: each package, and what stands right below it. A package may look into everything
 /// below it, however far down.
-const PICTURE: [(&str, &[&str]); 17] = [
+const PICTURE: [(&str, &[&str]); 18] = [
     ("mmy-example-plugin", &["mmy-plugin"]),
-    ("mmy", &["mmy-check"]),
+    ("mmy", &["mmy-check", "mmy-plot"]),
     ("mmy-check", &["mmy-engine"]),
     ("mmy-plugin", &["mmy-engine"]),
     ("mmy-engine", &["mmy-models", "mmy-data", "mmy-eval"]),
@@ -34,6 +34,7 @@ const PICTURE: [(&str, &[&str]); 17] = [
     ("mmy-registry", &["mmy-config"]),
     ("mmy-config", &["mmy-diag"]),
     ("mmy-diag", &[]),
+    ("mmy-plot", &[]),
     ("xtask", &["mmy-libtorch"]),
     ("mmy-libtorch", &[]),
 ];
