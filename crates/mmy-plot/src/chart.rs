@@ -23,6 +23,15 @@ struct Series {
     labels: Vec<String>,
 }
 
+/// What is shaded beside a series.
+#[derive(Debug, Clone)]
+struct Band {
+    /// The place of its series.
+    series: usize,
+    /// (x, low, high).
+    points: Vec<(f64, f64, f64)>,
+}
+
 /// Lines, points and bands over two axes. Colours go to series in the order in which they are added.
 #[derive(Debug, Clone)]
 pub struct Chart {
@@ -30,8 +39,7 @@ pub struct Chart {
     x: (String, Scale, Option<(f64, f64)>),
     y: (String, Scale, Option<(f64, f64)>),
     series: Vec<Series>,
-    /// Series, and (x, low, high).
-    bands: Vec<(usize, Vec<(f64, f64, f64)>)>,
+    bands: Vec<Band>,
     /// A level and its name.
     rules: Vec<(f64, String)>,
     size: (f64, f64),
@@ -118,7 +126,7 @@ impl Chart {
     /// Shades (x, low, high) in the colour of the series that was added last: a deviation, say. On an axis of names, or
     /// below points, these are bars of error.
     pub fn band(mut self, band: &[(f64, f64, f64)]) -> Self {
-        self.bands.push((self.series.len().saturating_sub(1), band.to_vec()));
+        self.bands.push(Band { series: self.series.len().saturating_sub(1), points: band.to_vec() });
         self
     }
 
@@ -137,7 +145,7 @@ impl Chart {
     pub fn to_svg(&self) -> String {
         let (width, height) = self.size;
         let points = || self.series.iter().flat_map(|it| &it.points);
-        let bands = || self.bands.iter().flat_map(|it| &it.1);
+        let bands = || self.bands.iter().flat_map(|it| &it.points);
         let x = Axis::new(&self.x.1, points().map(|it| it.0).chain(bands().map(|it| it.0)), self.x.2, 6);
         let ys = points().map(|it| it.1).chain(bands().flat_map(|it| [it.1, it.2]));
         let y = Axis::new(&self.y.1, ys.chain(self.rules.iter().map(|it| it.0)), self.y.2, 5);
@@ -168,9 +176,9 @@ impl Chart {
             );
             svg::text(&mut body, right - 4.0, at - 5.0, "end", "muted", name);
         }
-        for (series, band) in &self.bands {
+        for Band { series, points } in &self.bands {
             let ink = svg::colour(*series);
-            let corners = band.iter().filter_map(|it| Some((place(it.0, it.1)?, place(it.0, it.2)?.1)));
+            let corners = points.iter().filter_map(|it| Some((place(it.0, it.1)?, place(it.0, it.2)?.1)));
             let corners: Vec<_> = corners.collect();
             if self.series.get(*series).is_some_and(|it| it.mark == Mark::Points) {
                 for ((x, low), high) in corners {

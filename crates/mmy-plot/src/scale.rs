@@ -113,7 +113,7 @@ pub fn number(value: f64) -> String {
     }
     match size {
         0.0 => "0".into(),
-        _ if size < 1e-3 || size >= 1e12 => {
+        _ if !(1e-3..1e12).contains(&size) => {
             let text = format!("{value:.3e}");
             let (digits, power) = text.split_once('e').unwrap_or((&text, "0"));
             format!("{}e{power}", trim(digits.to_owned()))
