@@ -7,6 +7,10 @@ use serde::de::DeserializeOwned;
 
 use crate::context::Context;
 
+/// Whether something was built with a value that is only a guess.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Guessed(pub bool);
+
 /// Most mistakes that are looked for in one part.
 const MOST: usize = 50;
 
@@ -28,14 +32,14 @@ pub fn explore<T: DeserializeOwned, O>(
     path: &str,
     build: impl Fn(&T) -> Result<O, BuildError>,
     out: &mut Vec<Diagnostic>,
-) -> Option<O> {
+) -> Option<(O, Guessed)> {
     let mut trial = cx.loaded.clone();
     let mut guessed = read_at::<T>(&trial, path).left_out.iter().any(|it| !stands_alone(it));
     let mut told: Vec<(String, String)> = Vec::new();
     for _ in 0..MOST {
         let value = read_at::<T>(&trial, path).value?;
         let errors = match build(&value) {
-            Ok(built) => return Some(built),
+            Ok(built) => return Some((built, Guessed(guessed))),
             Err(error) => error.each(),
         };
         let mut mended = false;

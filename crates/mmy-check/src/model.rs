@@ -5,7 +5,10 @@ use mmy_models::kinds::{Backbone, Detector, DetectorModel, Neck, NeckArgs};
 use mmy_nn::ParamStore;
 use mmy_registry::{BuildError, Code, Slot, with_warnings};
 
-use crate::{context::Context, explore::explore};
+use crate::{
+    context::Context,
+    explore::{Guessed, explore},
+};
 
 /// A model whose tensors are not there.
 pub struct Built {
@@ -32,8 +35,8 @@ pub fn check(cx: &Context<'_>, out: &mut Vec<Diagnostic>) -> Option<Built> {
         });
         built.map(|built| (built, warned))
     };
-    let (built, warned) = explore(cx, "model", build, out)?;
-    for mut warning in warned {
+    let ((built, warned), guessed) = explore(cx, "model", build, out)?;
+    for mut warning in warned.into_iter().filter(|_| guessed == Guessed(false)) {
         if warning.code == Code::PartDoesNotFit {
             warning.code = Code::OddPart;
         }
@@ -45,7 +48,7 @@ pub fn check(cx: &Context<'_>, out: &mut Vec<Diagnostic>) -> Option<Built> {
 fn backbone_and_neck(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     let params = ParamStore::dry();
     let build = |slot: &Slot<Backbone>| slot.build(&(params.root() / "backbone"));
-    let Some(backbone) = explore(cx, "model.backbone", build, out) else { return };
+    let Some((backbone, Guessed(false))) = explore(cx, "model.backbone", build, out) else { return };
     let features = backbone.feature_info();
     let build = |slot: &Slot<Neck>| slot.build(NeckArgs { scope: &(params.root() / "neck"), features: &features });
     explore(cx, "model.neck", build, out);

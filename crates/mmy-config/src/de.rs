@@ -22,7 +22,7 @@ pub const PATH_KEY: &str = "$path";
 pub(crate) enum Fault {
     UnknownKey { key: String, known: &'static [&'static str] },
     UnknownName { name: String, known: &'static [&'static str] },
-    Missing(&'static str),
+    Missing(String),
     Type { found: String, expected: String },
     Length { found: usize, expected: String },
     Other(String),
@@ -41,7 +41,10 @@ impl fmt::Display for Error {
 
 impl de::Error for Error {
     fn custom<T: fmt::Display>(message: T) -> Self {
-        Error(Fault::Other(message.to_string()))
+        // A part is read through `erased_serde`, which hands on its own errors as text.
+        let message = message.to_string();
+        let missing = message.strip_prefix("missing field `").and_then(|it| it.strip_suffix('`'));
+        Error(missing.map(str::to_owned).map_or(Fault::Other(message), Fault::Missing))
     }
     fn invalid_type(found: Unexpected<'_>, expected: &dyn de::Expected) -> Self {
         Error(Fault::Type { found: describe(found), expected: expected.to_string() })
@@ -59,7 +62,7 @@ impl de::Error for Error {
         Error(Fault::UnknownName { name: name.to_owned(), known })
     }
     fn missing_field(key: &'static str) -> Self {
-        Error(Fault::Missing(key))
+        Error(Fault::Missing(key.to_owned()))
     }
 }
 

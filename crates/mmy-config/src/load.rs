@@ -18,7 +18,7 @@ use crate::{
     overrides::{self, Spelling},
     read,
     resolve::{Resolution, Resolver},
-    variables, write,
+    template, variables, write,
 };
 
 /// Says what else is known of a name that is not among those known at a place.
@@ -248,7 +248,15 @@ impl Loaded {
             Some(key) => format!("`{key}` is not set here and has its default"),
             None => String::new(),
         };
-        self.with_trail(finding.primary(node.loc().cloned(), label))
+        let finding = finding.primary(node.loc().cloned(), label);
+        // Who reads a variable and nothing else is changed where the variable is.
+        let text = node.value.as_ref().map_or("", |it| self.sources.text(it)).trim_matches(['"', '\'']);
+        let name = template::whole(text).map(|it| it.0.trim().to_owned());
+        let variable = name.and_then(|it| Some((self.vars.child(&it)?.loc()?.clone(), it)));
+        self.with_trail(match variable {
+            Some((loc, name)) => finding.note(loc, format!("`{name}` is set here")),
+            None => finding,
+        })
     }
 
     /// The same config with another value at a path, or without it. What is around the value keeps its places.

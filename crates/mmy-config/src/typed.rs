@@ -59,7 +59,7 @@ pub fn read_at<T: DeserializeOwned>(loaded: &Loaded, path: &str) -> Reading<T> {
         };
         let follows = match &failure.fault {
             Fault::UnknownKey { .. } | Fault::UnknownName { .. } => false,
-            Fault::Missing(key) => hidden.contains(&(failure.path.clone(), (*key).to_owned())),
+            Fault::Missing(key) => hidden.contains(&(failure.path.clone(), key.clone())),
             _ => hidden.iter().any(|(parent, _)| *parent == failure.path),
         };
         let at_root = failure.path == path && !matches!(failure.fault, Fault::UnknownKey { .. });
@@ -105,7 +105,7 @@ fn explain(failure: Failure, loaded: &Loaded) -> Diagnostic {
         }
         Fault::Missing(key) => Diagnostic::new(Code::MissingKey, format!("{subject} needs the key `{key}`"))
             .primary(loc.clone(), format!("`{key}` is missing here"))
-            .help(if path.is_empty() { format!("add `{key}`") } else { format!("add `{}`", join(&path, key)) }),
+            .help(if path.is_empty() { format!("add `{key}`") } else { format!("add `{}`", join(&path, &key)) }),
         Fault::Type { found, expected } => {
             let expected = range(&expected).filter(|_| found.contains("whole")).unwrap_or_else(|| plain(&expected));
             let title = format!("{subject} must be {expected}, not {found}");

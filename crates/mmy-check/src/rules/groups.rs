@@ -27,7 +27,7 @@ pub fn check(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
         let list = |names: &[&str]| names.iter().map(|it| format!("`{it}`")).collect::<Vec<_>>().join(" and ");
         let title = match there.is_empty() {
             true => format!("the config lacks {}", list(&missing)),
-            false => format!("{} is of no use without {}", list(&there), list(&missing)),
+            false => format!("the config has {}, but not {}", list(&there), list(&missing)),
         };
         let finding = cx.finding(Code::KeysBelongTogether, title, there.first().copied().unwrap_or(""));
         out.push(finding.help(format!("set all of {}, or none", list(group))));

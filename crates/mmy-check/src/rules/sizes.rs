@@ -37,8 +37,8 @@ pub fn check(cx: &Context<'_>, built: Option<&Built>, out: &mut Vec<Diagnostic>)
 
 fn batch_size(cx: &Context<'_>, shaped: usize, loader: usize, path: &str) -> Diagnostic {
     let title = format!(
-        "batches are shaped {shaped} pictures at a time, and the loader puts {loader} into one: pictures of different \
-         shapes would meet in it"
+        "shapes are chosen for batches of {shaped}, and the loader's have {loader} pictures: those of different shapes \
+         would meet in one"
     );
     let finding = cx.finding(Code::BatchShape, title, &format!("{path}.batch_size"));
     finding.help(format!("set batch_size = {loader} here"))
