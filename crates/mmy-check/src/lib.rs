@@ -55,6 +55,7 @@ fn examined(loaded: &Loaded, purpose: Purpose) -> Checked {
     out.extend(read.findings);
     let cx = Context { loaded, parts: &parts, purpose };
     let built = model::check(&cx, &mut out);
+    rules::missing::check(&cx, &mut out);
     rules::groups::check(&cx, &mut out);
     rules::parts::check(&cx, &mut out);
     rules::classes::check(&cx, built.as_ref(), &mut out);

@@ -4,6 +4,7 @@ pub mod classes;
 pub mod files;
 pub mod groups;
 pub mod idle;
+pub mod missing;
 pub mod optim;
 pub mod parts;
 pub mod sizes;
