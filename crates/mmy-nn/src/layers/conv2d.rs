@@ -187,6 +187,12 @@ impl Conv2d {
             }
         }
         let (stride, padding) = (self.conv.sides(stride, 1), self.conv.sides(padding, 0));
+        if self.conv.kernel == 1 && stride != [1, 1] && padding == [0, 0] && is_grad_enabled() {
+            // The pixels that it skips are left out beforehand: libtorch 2.13's weight gradient of a channels-last 1×1
+            // convolution with a stride and 3 or 8 channels writes past the end of its buffer.
+            let kept = x.slice(2, None, None, stride[0]).slice(3, None, None, stride[1]);
+            return kept.conv2d(weight, self.bias.as_ref(), [1, 1], [0, 0], [1, 1], groups);
+        }
         x.conv2d(weight, self.bias.as_ref(), stride, padding, [dilation; 2], groups)
     }
 
@@ -200,10 +206,33 @@ impl Conv2d {
 
 #[cfg(test)]
 mod tests {
+    use mmy_torch::memory_format::{MemoryFormat, to_memory_format};
     use tch::Device;
 
     use super::*;
     use crate::ParamStore;
+
+    #[test]
+    fn a_kernel_of_one_pixel_that_skips_others_has_libtorchs_numbers() {
+        let options = (Kind::Float, Device::Cpu);
+        let store = ParamStore::new(Device::Cpu, 0);
+        let conv = Conv2d::new(&(store.root() / "conv"), 3, 8, Conv::new(1, 2).with_bias());
+        let x = Tensor::randn([2, 3, 41, 40], options).set_requires_grad(true);
+        let weight = conv.weight();
+        let grads = |y: Tensor| {
+            let slopes = Tensor::arange(y.numel() as i64, options).sin().view_as(&y);
+            let inputs = [x.shallow_clone(), weight.shallow_clone(), conv.bias().expect("a bias").shallow_clone()];
+            Tensor::run_backward(&[(y * slopes).sum(Kind::Float)], &inputs, false, false)
+        };
+        // In contiguous layout libtorch is right.
+        let plain = x.conv2d(&weight.contiguous(), conv.bias(), [2, 2], [0, 0], [1, 1], 1);
+        let y = conv.forward(&to_memory_format(&x, MemoryFormat::ChannelsLast).expect("four axes"));
+        assert_eq!(y.size(), plain.size());
+        assert!((&y - &plain).abs().max().double_value(&[]) < 1e-6);
+        for (ours, theirs) in grads(y).iter().zip(grads(plain)) {
+            assert!((ours - &theirs).abs().max().double_value(&[]) < 1e-5 * theirs.abs().max().double_value(&[]));
+        }
+    }
 
     #[test]
     fn shapes_without_computing_are_those_of_computing() {
