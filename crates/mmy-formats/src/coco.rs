@@ -1,11 +1,20 @@
 //! COCO annotation files.
 
-use std::{borrow::Cow, fmt, ops::Range};
+mod whole;
+
+use std::{borrow::Cow, fmt};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{self, DeserializeOwned, IgnoredAny},
+    de::{self, IgnoredAny},
 };
+
+pub use whole::{
+    Annotation as WholeAnnotation, Category as WholeCategory, Extra, Picture as WholePicture, Whole, parse_whole,
+};
+
+pub use crate::json::Row;
+use crate::json::{Lists, without_nan};
 
 /// What is read of a COCO file; all else (segmentations above all) is skipped without being kept.
 #[derive(Debug, Deserialize)]
@@ -117,15 +126,6 @@ pub fn parse(bytes: &[u8]) -> Result<File, serde_json::Error> {
     }
 }
 
-/// An entry and where it stands, from line 1.
-#[derive(Debug)]
-pub struct Row<T> {
-    /// Its first line.
-    pub line: usize,
-    /// The entry, or what is wrong with it.
-    pub value: Result<T, String>,
-}
-
 /// Every entry of a file, the broken ones too.
 #[derive(Debug)]
 pub struct Survey {
@@ -143,7 +143,7 @@ pub struct Survey {
 /// When it is not JSON, or not an object with a list of `images`.
 pub fn survey(bytes: &[u8]) -> Result<Survey, serde_json::Error> {
     #[derive(Deserialize)]
-    struct Lists {
+    struct Shape {
         #[expect(dead_code, reason = "only whether it is there and a list")]
         images: Vec<IgnoredAny>,
         #[expect(dead_code, reason = "only whether it is a list")]
@@ -154,105 +154,13 @@ pub fn survey(bytes: &[u8]) -> Result<Survey, serde_json::Error> {
         categories: Vec<IgnoredAny>,
     }
     let bytes = without_nan(bytes);
-    serde_json::from_slice::<Lists>(&bytes)?;
-    let entries = entries(&bytes);
-    let breaks: Vec<_> = bytes.iter().enumerate().filter(|it| *it.1 == b'\n').map(|it| it.0).collect();
+    serde_json::from_slice::<Shape>(&bytes)?;
+    let lists = Lists::of(&bytes);
     Ok(Survey {
-        images: rows(&bytes, &entries, &breaks, "images"),
-        annotations: rows(&bytes, &entries, &breaks, "annotations"),
-        categories: rows(&bytes, &entries, &breaks, "categories"),
+        images: lists.rows("images"),
+        annotations: lists.rows("annotations"),
+        categories: lists.rows("categories"),
     })
-}
-
-fn rows<T: DeserializeOwned>(
-    bytes: &[u8],
-    entries: &[(String, Vec<Range<usize>>)],
-    breaks: &[usize],
-    list: &str,
-) -> Vec<Row<T>> {
-    let ranges = entries.iter().filter(|it| it.0 == list).flat_map(|it| &it.1);
-    let row = |it: &Range<usize>| Row {
-        line: breaks.partition_point(|&at| at < it.start) + 1,
-        value: serde_json::from_slice(&bytes[it.clone()]).map_err(|error| {
-            // The place is one within the entry, which tells nobody anything.
-            let text = error.to_string();
-            text.rsplit_once(" at line ").map_or(text.clone(), |it| it.0.to_owned())
-        }),
-    };
-    ranges.map(row).collect()
-}
-
-/// Where the elements of each list of the outermost object are; the text is known to be JSON.
-fn entries(json: &[u8]) -> Vec<(String, Vec<Range<usize>>)> {
-    let (mut out, mut depth, mut at) = (Vec::<(String, Vec<Range<usize>>)>::new(), 0, 0);
-    let (mut key, mut in_list, mut begin) = (String::new(), false, None);
-    while let Some(&byte) = json.get(at) {
-        let start = at;
-        at += 1;
-        match byte {
-            b'"' => {
-                while json.get(at).is_some_and(|it| *it != b'"') {
-                    at += if json[at] == b'\\' { 2 } else { 1 };
-                }
-                at += 1;
-                if depth == 1 {
-                    // A key, or the text that stands under one, which no list follows.
-                    key = serde_json::from_slice(&json[start..at.min(json.len())]).unwrap_or_default();
-                }
-            }
-            b'[' | b'{' => {
-                depth += 1;
-                if depth == 2 {
-                    in_list = byte == b'[';
-                    if in_list {
-                        out.push((std::mem::take(&mut key), Vec::new()));
-                        continue;
-                    }
-                }
-            }
-            b']' | b'}' => depth -= 1,
-            _ => {}
-        }
-        let ends = (depth == 2 && byte == b',') || (depth == 1 && byte == b']');
-        if in_list && ends {
-            if let (Some(begin), Some(list)) = (begin.take(), out.last_mut()) {
-                list.1.push(begin..start);
-            }
-            in_list = depth == 2;
-        } else if in_list && begin.is_none() && !byte.is_ascii_whitespace() {
-            begin = Some(start);
-        }
-    }
-    out
-}
-
-/// Python's writers put `NaN` and `Infinity` into JSON, which does not have them: they become null.
-fn without_nan(bytes: &[u8]) -> Cow<'_, [u8]> {
-    let (mut out, mut copied, mut at, mut quoted) = (Vec::new(), 0, 0, false);
-    while let Some(&byte) = bytes.get(at) {
-        let word = match byte {
-            b'N' | b'I' | b'-' if !quoted => {
-                [&b"NaN"[..], b"Infinity", b"-Infinity", b"-NaN"].into_iter().find(|it| bytes[at..].starts_with(it))
-            }
-            _ => None,
-        };
-        at += match (word, byte) {
-            (Some(word), _) => {
-                out.extend_from_slice(&bytes[copied..at]);
-                out.extend_from_slice(b"null");
-                copied = at + word.len();
-                word.len()
-            }
-            (None, b'\\') => 2,
-            (None, _) => 1,
-        };
-        quoted ^= byte == b'"';
-    }
-    if copied == 0 {
-        return Cow::Borrowed(bytes);
-    }
-    out.extend_from_slice(&bytes[copied..]);
-    Cow::Owned(out)
 }
 
 #[cfg(test)]

@@ -5,6 +5,12 @@
 //! time stay in proportion to the file's length, and a broken file is an error, never a panic.
 
 pub mod coco;
+mod fault;
+mod json;
+pub mod labelme;
 pub mod picture;
 pub mod voc;
 pub mod weights;
+pub mod yolo;
+
+pub use fault::Fault;

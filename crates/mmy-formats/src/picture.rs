@@ -1,6 +1,10 @@
 //! Picture files: JPEG, PNG, BMP, WebP.
 
-use std::io::Cursor;
+use std::{
+    fs::File,
+    io::{Cursor, Read},
+    path::Path,
+};
 
 use image::{DynamicImage, ImageDecoder, ImageReader};
 use zune_core::{colorspace::ColorSpace, options::DecoderOptions};
@@ -97,6 +101,39 @@ impl<'a> Picture<'a> {
     }
 }
 
+/// `(height, width)` of a picture file once it is turned upright, from its first bytes where they say it: whether the
+/// rest is sound is not looked at.
+///
+/// # Errors
+/// Why the file is no picture.
+pub fn upright_size(path: &Path) -> Result<(usize, usize), String> {
+    /// Longer heads, with a thumbnail or a colour profile, are read as a whole.
+    const HEAD: u64 = 1 << 16;
+    let mut file = File::open(path).map_err(|error| error.to_string())?;
+    let mut bytes = Vec::new();
+    file.by_ref().take(HEAD).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    let size = match size(&bytes) {
+        Err(_) if bytes.len() as u64 == HEAD => {
+            file.read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+            size(&bytes)
+        }
+        known => known,
+    };
+    size.and_then(|(height, width)| match height.checked_mul(width) {
+        Some(0) | None => Err("the picture has no pixels".into()),
+        Some(_) => Ok((height, width)),
+    })
+}
+
+fn size(bytes: &[u8]) -> Result<(usize, usize), String> {
+    let picture = match bytes {
+        [] => return Err("the file is empty".into()),
+        [0xFF, 0xD8, ..] => jpeg_head(bytes)?,
+        _ => other(bytes)?,
+    };
+    Ok(if picture.is_turned() { (picture.width, picture.height) } else { picture.shape() })
+}
+
 fn decode(decoder: Box<dyn ImageDecoder + '_>, out: &mut [u8]) -> Result<(), String> {
     let rgb = DynamicImage::from_decoder(decoder).map_err(|error| error.to_string())?.into_rgb8();
     if rgb.as_raw().len() != out.len() {
@@ -110,6 +147,10 @@ fn jpeg(bytes: &[u8]) -> Result<Picture<'_>, String> {
     if !is_whole(bytes) {
         return Err("the JPEG data ends early".into());
     }
+    jpeg_head(bytes)
+}
+
+fn jpeg_head(bytes: &[u8]) -> Result<Picture<'_>, String> {
     let options = DecoderOptions::default()
         .jpeg_set_out_colorspace(ColorSpace::RGB)
         .set_max_width(MAX_SIDE)
@@ -168,5 +209,25 @@ mod tests {
         bmp.extend(b"\x01\0\x18\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0");
         let error = Picture::open(&bmp).err().unwrap();
         assert!(error.contains("more than is read"), "{error}");
+    }
+
+    #[test]
+    fn a_size_needs_the_head_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        let size = |bytes: &[u8]| {
+            std::fs::write(&path, bytes).unwrap();
+            upright_size(&path)
+        };
+        let rgb = image::RgbImage::from_fn(300, 200, |x, y| image::Rgb([(x * y) as u8, x as u8, (y * 7 + x) as u8]));
+        for format in [image::ImageFormat::Jpeg, image::ImageFormat::Png, image::ImageFormat::Bmp] {
+            let mut bytes = Vec::new();
+            rgb.write_to(&mut Cursor::new(&mut bytes), format).unwrap();
+            assert_eq!(size(&bytes), Ok((200, 300)), "{format:?}");
+            assert_eq!(size(&bytes[..bytes.len() / 2]), Ok((200, 300)), "{format:?}");
+        }
+        assert!(size(b"").unwrap_err().contains("empty"));
+        assert!(size(b"no picture").is_err());
+        assert!(upright_size(&dir.path().join("none")).unwrap_err().contains("No such file"));
     }
 }

@@ -2,6 +2,8 @@
 
 use roxmltree::{Document, Node, ParsingOptions};
 
+pub use crate::Fault;
+
 /// What is read of an annotation file.
 #[derive(Debug)]
 pub struct Xml {
@@ -13,6 +15,8 @@ pub struct Xml {
     pub shape_line: u32,
     /// Its objects, or what is wrong with them.
     pub objects: Vec<Result<Object, Fault>>,
+    /// What else is said, with dots between the names of nested elements.
+    pub extra: Vec<(String, String)>,
 }
 
 /// An object in a picture.
@@ -26,27 +30,8 @@ pub struct Object {
     pub difficult: bool,
     /// The line where it begins.
     pub line: u32,
-}
-
-/// What is wrong, and where.
-#[derive(Debug)]
-pub struct Fault {
-    /// From line 1.
-    pub line: u32,
-    /// From column 1, where it is known.
-    pub column: Option<u32>,
-    /// What is wrong.
-    pub reason: String,
-}
-
-impl Fault {
-    /// `line 3, column 7`.
-    pub fn place(&self) -> String {
-        match self.column {
-            Some(column) => format!("line {}, column {column}", self.line),
-            None => format!("line {}", self.line),
-        }
-    }
+    /// What else is said, with dots between the names of nested elements.
+    pub extra: Vec<(String, String)>,
 }
 
 /// Nodes of a file; the parser's own structures take about a hundred bytes for each.
@@ -78,6 +63,7 @@ pub fn parse(text: &str) -> Result<Xml, Fault> {
         shape,
         shape_line: size.map_or(1, |it| lines.at(it)),
         objects: objects.collect(),
+        extra: leaves(root, &["object", "filename", "folder", "path", "size"]),
     })
 }
 
@@ -91,7 +77,26 @@ fn object(node: Node<'_, '_>, line: u32) -> Result<Object, Fault> {
     };
     let edges = [edge("xmin")?, edge("ymin")?, edge("xmax")?, edge("ymax")?];
     let difficult = text_of(node, "difficult").is_some_and(|it| it != "0");
-    Ok(Object { name: name.to_owned(), edges, difficult, line })
+    let extra = leaves(node, &["name", "bndbox", "difficult"]);
+    Ok(Object { name: name.to_owned(), edges, difficult, line, extra })
+}
+
+/// The texts below a node, without those below the children that are known. Elements that are nested more than twice are
+/// passed over.
+fn leaves(node: Node<'_, '_>, known: &[&str]) -> Vec<(String, String)> {
+    let mut out = Vec::new();
+    for it in node.children().filter(|it| it.is_element() && !known.contains(&it.tag_name().name())) {
+        let name = it.tag_name().name();
+        if it.children().any(|it| it.is_element()) {
+            for inner in it.children().filter(|it| it.is_element()) {
+                let text = inner.text().unwrap_or_default().trim();
+                out.push((format!("{name}.{}", inner.tag_name().name()), text.to_owned()));
+            }
+        } else {
+            out.push((name.to_owned(), it.text().unwrap_or_default().trim().to_owned()));
+        }
+    }
+    out
 }
 
 /// The parser finds a line by counting from the top, which is quadratic over many objects.
