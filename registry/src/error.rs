@@ -84,7 +84,7 @@ impl BuildError {
     }
 
     /// As [`BuildError::at`] with the path of a slot, which begins at the root unless it is empty.
-    pub(crate) fn at_slot(self, path: &str) -> Self {
+    pub fn at_slot(self, path: &str) -> Self {
         let placed = !path.is_empty();
         let mut error = self.at(path);
         error.placed |= placed;

@@ -5,8 +5,10 @@
 
 mod boxes;
 mod coco;
+mod labelme;
 mod pictures;
 mod voc;
+mod yolo;
 
 use std::{collections::BTreeMap, fmt, path::PathBuf};
 
@@ -16,10 +18,13 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::Dataset;
 
 pub(crate) use coco::Coco;
+pub(crate) use labelme::Labelme;
 pub(crate) use voc::Voc;
+pub(crate) use yolo::Yolo;
 
-/// What looks through a data set's files, or why its config contradicts itself.
-pub type Opened = Result<Box<dyn Inspect>, BuildError>;
+/// What looks through a data set's files, one for each of the data sets that it is made of, or why its config contradicts
+/// itself.
+pub type Opened = Result<Vec<Box<dyn Inspect>>, BuildError>;
 
 /// That the files of a data set can be looked through: submitted beside its `register!`, as
 /// `inventory::submit! { Inspection::new::<Config>("YOLOv5CocoDataset") }`.
@@ -42,7 +47,16 @@ impl Inspection {
     /// When the config contradicts itself.
     pub fn of(slot: &Slot<Dataset>) -> Option<Opened> {
         let found = inventory::iter::<Inspection>.into_iter().find(|it| it.name == slot.name())?;
-        Some((found.open)(slot).map_err(|error| error.at(slot.path())))
+        Some((found.open)(slot).map_err(|error| error.at_slot(slot.path())))
+    }
+
+    /// As [`Inspection::of`], for a data set inside another one, which cannot be looked through when this one cannot.
+    ///
+    /// # Errors
+    /// When the config contradicts itself, or the data set cannot be looked through.
+    pub(crate) fn inner(slot: &Slot<Dataset>) -> Opened {
+        let nothing = || Err(BuildError::new(format!("the files of a {} cannot be looked through", slot.name())));
+        Self::of(slot).unwrap_or_else(nothing)
     }
 }
 

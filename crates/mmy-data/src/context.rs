@@ -3,7 +3,7 @@
 use mmy_registry::{BuildError, Slot};
 use mmy_structures::{Image, Sample};
 
-use crate::{DataError, DatasetSource, Draw, Transform, TransformStep};
+use crate::{DataError, DatasetSource, Draw, Transform, TransformStep, Watch};
 
 /// What a transform sees besides its sample.
 pub struct Context<'a> {
@@ -70,9 +70,9 @@ impl Buffers {
     }
 }
 
-/// Transforms, one after the other.
+/// Transforms, one after the other, with their names.
 pub struct Pipeline {
-    steps: Vec<Box<dyn TransformStep>>,
+    steps: Vec<(&'static str, Box<dyn TransformStep>)>,
 }
 
 impl Pipeline {
@@ -81,20 +81,35 @@ impl Pipeline {
     /// # Errors
     /// When one of them cannot be built.
     pub fn build(slots: &[Slot<Transform>]) -> Result<Self, BuildError> {
-        Ok(Pipeline { steps: slots.iter().map(|it| it.build(())).collect::<Result<_, _>>()? })
+        let step = |it: &Slot<Transform>| Ok((it.name(), it.build(())?));
+        Ok(Pipeline { steps: slots.iter().map(step).collect::<Result<_, _>>()? })
     }
 
     /// Runs all steps; the n-th makes its random choices in place n of `context.draw`.
     ///
     /// # Errors
     /// As [`DatasetSource::sample`].
-    pub fn run(&self, mut sample: Sample, context: &mut Context<'_>) -> Result<Option<Sample>, DataError> {
+    pub fn run(&self, sample: Sample, context: &mut Context<'_>) -> Result<Option<Sample>, DataError> {
+        self.watched(sample, context, &mut |_, _| ())
+    }
+
+    /// As [`Pipeline::run`], which shows `watch` the sample after each step.
+    ///
+    /// # Errors
+    /// As [`DatasetSource::sample`].
+    pub fn watched(
+        &self,
+        mut sample: Sample,
+        context: &mut Context<'_>,
+        watch: Watch<'_>,
+    ) -> Result<Option<Sample>, DataError> {
         let index = context.index;
-        for (place, step) in self.steps.iter().enumerate() {
+        for (place, (name, step)) in self.steps.iter().enumerate() {
             match step.apply(sample, &mut context.inner(index, place as u64))? {
                 Some(next) => sample = next,
                 None => return Ok(None),
             }
+            watch(name, &sample);
         }
         Ok(Some(sample))
     }
@@ -104,11 +119,17 @@ impl Pipeline {
     /// # Errors
     /// As [`DatasetSource::sample`].
     pub fn run_from_start(&self, context: &mut Context<'_>) -> Result<Option<Sample>, DataError> {
-        let meta = context.source.meta(context.index);
-        let empty = Image::new(0, 0, Vec::new()).expect("no bytes are a picture of no size");
-        self.run(Sample { image: empty, instances: Vec::new(), meta }, context)
+        // A place of its own, far from those of the steps.
+        let draw = context.draw.place(START);
+        match context.source.start(context.index, draw, context.buffers)? {
+            Some(sample) => self.run(sample, context),
+            None => Ok(None),
+        }
     }
 }
+
+/// The place of what happens before the first step.
+pub(crate) const START: u64 = 1 << 63;
 
 #[cfg(test)]
 mod tests {

@@ -7,7 +7,8 @@ use mmy_structures::{Batch, Image, ImageMeta, Instance, Sample};
 
 use crate::{Buffers, Context, DataError, Draw, MetaInfo, Pipeline, Rng};
 
-/// Data sets: `YOLOv5CocoDataset`, `YOLOv5VOCDataset`, `ShapesDataset`.
+/// Data sets: `YOLOv5CocoDataset`, `YOLOv5VOCDataset`, `YOLOv5TxtDataset`, `YOLOv5LabelmeDataset`, `ShapesDataset`; and
+/// data sets around others: `ConcatDataset`, `RepeatDataset`.
 pub struct Dataset;
 impl Kind for Dataset {
     const NAME: &'static str = "dataset";
@@ -96,11 +97,40 @@ pub trait DatasetSource: Send + Sync {
     /// [`DataError::Image`] when a picture cannot be used, in whose place another may be taken; other errors are final.
     fn sample(&self, index: usize, draw: Draw, buffers: &mut Buffers) -> Result<Option<Sample>, DataError>;
 
+    /// What a pipeline over this data set begins with: an empty picture with what is known of it, or, where samples are
+    /// made of another data set's, a sample of that; nothing when that was turned down.
+    ///
+    /// # Errors
+    /// As [`DatasetSource::sample`].
+    fn start(&self, index: usize, _: Draw, _: &mut Buffers) -> Result<Option<Sample>, DataError> {
+        let image = Image::new(0, 0, Vec::new()).expect("no bytes are a picture of no size");
+        Ok(Some(Sample { image, instances: Vec::new(), meta: self.meta(index) }))
+    }
+
+    /// As [`DatasetSource::sample`], which shows `watch` the sample after each step of the pipeline, with the step's name.
+    ///
+    /// # Errors
+    /// As [`DatasetSource::sample`].
+    fn watched(
+        &self,
+        index: usize,
+        draw: Draw,
+        buffers: &mut Buffers,
+        watch: Watch<'_>,
+    ) -> Result<Option<Sample>, DataError> {
+        let sample = self.sample(index, draw, buffers)?;
+        sample.iter().for_each(|it| watch("sample", it));
+        Ok(sample)
+    }
+
     /// The same pictures through another pipeline; nothing where the data set has no pipeline to exchange.
     fn with_pipeline(&self, _: Pipeline) -> Option<Arc<dyn DatasetSource>> {
         None
     }
 }
+
+/// What is shown a sample after each step of its pipeline, with the step's name.
+pub type Watch<'a> = &'a mut dyn FnMut(&'static str, &Sample);
 
 /// A step of a pipeline.
 pub trait TransformStep: Send + Sync {

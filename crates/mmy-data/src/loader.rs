@@ -16,7 +16,7 @@ use mmy_structures::{Batch, Sample};
 pub use batches::Batches;
 pub use config::{DataloaderConfig, LoaderArgs, OnBadImage};
 
-use crate::{Buffers, CollateFn, DataError, DatasetSource, Draw, SampleOrder};
+use crate::{Buffers, CollateFn, DataError, DatasetSource, Draw, SampleOrder, Watch};
 
 /// Batches from a data set, in the order of a sampler. Cheap to clone; clones share the data set.
 #[derive(Clone)]
@@ -137,6 +137,18 @@ impl Loader {
         Batches::start(self.inner.clone(), self.len(), epoch, first_batch)
     }
 
+    /// Sample `index` of an epoch (from 0), with the very bytes that training sees, and the index that it has: that of
+    /// another one where it was turned down. `watch` is shown the sample after each step of its pipeline.
+    ///
+    /// # Errors
+    /// As [`Batches`]' items.
+    pub fn sample(&self, epoch: u64, index: usize, watch: Watch<'_>) -> Result<(usize, Sample), DataError> {
+        let mut buffers = Buffers::default();
+        let (found, draw, sample) = self.inner.find(epoch, index, &mut buffers)?;
+        let again = self.inner.source.watched(found, draw, &mut buffers, watch)?;
+        Ok((found, again.unwrap_or(sample)))
+    }
+
     /// The data set's indices of the samples that batch `number` of an epoch asks for (a redrawn one gives way to
     /// another).
     pub fn indices(&self, epoch: u64, number: usize) -> Vec<usize> {
@@ -189,13 +201,18 @@ impl Inner {
 
     /// Sample `index` of an epoch, or the one drawn in its place when it is turned down; with the index it has.
     fn sample(&self, epoch: u64, wanted: usize, buffers: &mut Buffers) -> Result<(usize, Sample), DataError> {
+        self.find(epoch, wanted, buffers).map(|(index, _, sample)| (index, sample))
+    }
+
+    /// As [`Inner::sample`], with the place of the sample's random choices.
+    fn find(&self, epoch: u64, wanted: usize, buffers: &mut Buffers) -> Result<(usize, Draw, Sample), DataError> {
         /// mmengine's `max_refetch`.
         const TRIES: usize = 1000;
         let first = Draw::new(self.seed, epoch, wanted as u64);
         let (mut index, mut draw) = (wanted, first);
         for attempt in 0..TRIES {
             match self.guarded(index, draw, buffers) {
-                Ok(Some(sample)) => return Ok((index, sample)),
+                Ok(Some(sample)) => return Ok((index, draw, sample)),
                 Ok(None) if self.source.test_mode() => break,
                 Ok(None) => {}
                 Err(error) => match error.bad_image() {

@@ -12,13 +12,17 @@ use serde::{
     de::{self, IgnoredAny},
 };
 
+use crate::datasets::{labelme_files, yolo_files::Layout};
+
 /// What a data set's config says, as a fact of its [`mmy_registry::Outline`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct DatasetOutline {
     /// The classes that the config names; none where the annotations say.
     pub classes: Vec<String>,
     /// The key that names them, from the data set's table.
-    pub classes_key: &'static str,
+    pub classes_key: String,
+    /// The key of what is done last to each sample, from the data set's table.
+    pub pipeline_key: String,
     /// Where the annotations are.
     pub annotations: Annotations,
 }
@@ -35,6 +39,24 @@ pub enum Annotations {
         /// The folder.
         folder: PathBuf,
     },
+    /// A `data.yaml`, and which of its splits.
+    Yolo {
+        /// The file.
+        ann_file: PathBuf,
+        /// The split.
+        split: String,
+    },
+    /// labelme's files.
+    Labelme {
+        /// Their folder.
+        folder: PathBuf,
+        /// A list of their names; all that are in the folder where there is none.
+        list: Option<PathBuf>,
+    },
+    /// Those of several data sets, one after the other.
+    Joined(Vec<Annotations>),
+    /// Those of a data set, so many times; nothing where that depends on what is in it.
+    Repeated(Box<Annotations>, Option<usize>),
     /// There will be so many pictures, made on first use.
     Made(usize),
 }
@@ -79,16 +101,36 @@ const WHOLE: u64 = 24 << 20;
 /// COCO's writers put the categories at one end of the file; this much of it is looked at.
 const END: u64 = 1 << 20;
 
-/// XML files that are opened at most.
-const XML_FILES: usize = 300;
+/// Files of one picture each that are opened at most.
+const SMALL_FILES: usize = 300;
 
 impl Annotations {
+    /// The file that lists the classes, where there is one.
+    pub fn classes_file(&self) -> Option<&Path> {
+        match self {
+            Annotations::Coco(file) | Annotations::Yolo { ann_file: file, .. } => Some(file),
+            Annotations::Repeated(set, _) => set.classes_file(),
+            _ => None,
+        }
+    }
+
     /// Looks into the annotations without keeping them, for at most a few tenths of a second. Nothing where they are not
     /// there or are not what they should be, which whoever reads them in earnest will tell.
     pub fn peek(&self) -> Peek {
         match self {
             Annotations::Coco(path) => coco(path).unwrap_or_default(),
             Annotations::Voc { split, folder } => listed(split, folder).unwrap_or_default(),
+            Annotations::Yolo { ann_file, split } => yolo(ann_file, split).unwrap_or_default(),
+            Annotations::Labelme { folder, list } => labelme(folder, list.as_deref()).unwrap_or_default(),
+            Annotations::Joined(sets) => {
+                let peeks: Vec<_> = sets.iter().map(Annotations::peek).collect();
+                let classes = peeks.first().and_then(|it| it.classes.clone());
+                Peek { classes, pictures: peeks.iter().map(|it| it.pictures).sum() }
+            }
+            Annotations::Repeated(set, times) => {
+                let Peek { classes, pictures } = set.peek();
+                Peek { classes, pictures: pictures.zip(*times).map(|(n, times)| n.saturating_mul(times)) }
+            }
             Annotations::Made(pictures) => Peek { classes: None, pictures: Some(*pictures) },
         }
     }
@@ -158,7 +200,7 @@ fn coco(path: &Path) -> Option<Peek> {
 fn listed(split: &Path, folder: &Path) -> Option<Peek> {
     let text = fs::read_to_string(split).ok()?;
     let names: Vec<_> = text.lines().map(str::trim).filter(|it| !it.is_empty()).collect();
-    let classes = (names.len() <= XML_FILES).then(|| {
+    let classes = (names.len() <= SMALL_FILES).then(|| {
         let files = names.iter().filter_map(|it| fs::read_to_string(folder.join(format!("{it}.xml"))).ok());
         let objects = files.filter_map(|it| voc::parse(&it).ok()).flat_map(|it| it.objects);
         let mut out: Vec<_> = objects.filter_map(|it| Some(it.ok()?.name)).collect();
@@ -167,6 +209,24 @@ fn listed(split: &Path, folder: &Path) -> Option<Peek> {
         out
     });
     Some(Peek { classes, pictures: Some(names.len()) })
+}
+
+fn yolo(ann_file: &Path, split: &str) -> Option<Peek> {
+    let layout = Layout::read(ann_file).ok()?;
+    let pictures = layout.pictures(split).ok().map(|it| it.len());
+    Some(Peek { classes: Some(layout.names), pictures })
+}
+
+fn labelme(folder: &Path, list: Option<&Path>) -> Option<Peek> {
+    let files = labelme_files::files(folder, list).ok()?;
+    let classes = (files.len() <= SMALL_FILES).then(|| {
+        let read = files.iter().filter_map(|it| labelme_files::read(&it.path).ok()).flat_map(|it| it.shapes);
+        let mut out: Vec<_> = read.filter_map(|it| Some(it.value.ok()?.label)).collect();
+        out.sort();
+        out.dedup();
+        out
+    });
+    Some(Peek { classes, pictures: Some(files.len()) })
 }
 
 #[cfg(test)]

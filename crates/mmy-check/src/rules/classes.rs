@@ -1,7 +1,7 @@
 //! As many classes in the model as in the data, under names that the annotations have.
 
 use mmy_config::Node;
-use mmy_data::{Annotations, DatasetOutline};
+use mmy_data::DatasetOutline;
 use mmy_diag::{Code, Diagnostic, nearest};
 
 use crate::{context::Context, model::Built};
@@ -15,7 +15,7 @@ pub fn check(cx: &Context<'_>, built: Option<&Built>, out: &mut Vec<Diagnostic>)
         let Some(outline) = cx.fact::<DatasetOutline>(&path) else { continue };
         let key = format!("{path}.{}", outline.classes_key);
         let known = outline.annotations.peek().classes;
-        if let (Some(known), Annotations::Coco(file)) = (&known, &outline.annotations) {
+        if let (Some(known), Some(file)) = (&known, outline.annotations.classes_file()) {
             for name in outline.classes.iter().filter(|it| !known.contains(it)) {
                 let title = format!("`{}` has no category `{name}`", file.display());
                 let finding = cx.finding(Code::UnknownClass, title, &key);

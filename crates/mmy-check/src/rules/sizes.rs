@@ -1,6 +1,6 @@
 //! Pictures of a size that the model can halve as often as it does.
 
-use mmy_data::{BatchShapeOutline, SizeStep};
+use mmy_data::{BatchShapeOutline, DatasetOutline, SizeStep};
 use mmy_diag::{Code, Diagnostic};
 use mmy_models::data_preprocessors::PadOutline;
 
@@ -46,7 +46,10 @@ fn batch_size(cx: &Context<'_>, shaped: usize, loader: usize, path: &str) -> Dia
 
 /// Follows the size of a picture through the pipeline.
 fn pipeline(cx: &Context<'_>, pass: &Pass, divisor: i64) -> Option<Diagnostic> {
-    let list = format!("{}.dataset.pipeline", pass.path);
+    // A data set around another one may leave the last word to the inner one's pipeline.
+    let outline = cx.fact::<DatasetOutline>(&format!("{}.dataset", pass.path));
+    let key = outline.map_or("pipeline", |it| &it.pipeline_key);
+    let list = format!("{}.dataset.{key}", pass.path);
     let mut last: Option<(String, [i64; 2])> = None;
     for at in 0..cx.get(&list)?.items().len() {
         let path = format!("{list}.{at}");

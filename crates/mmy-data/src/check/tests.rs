@@ -219,3 +219,97 @@ fn faults_of_voc_files() {
     ];
     assert_eq!(lines(&run(&[("train_dataloader", &it)]), &dir), expect);
 }
+
+#[test]
+fn faults_of_yolo_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let it = Yolo { ann_file: dir.path().join("data.yaml"), split: "train".into(), wanted: wanted(&[]) };
+    let check = |expect: &[&str]| assert_eq!(lines(&run(&[("train_dataloader", &it)]), &dir), expect);
+    check(&["error unreadable data.yaml"]);
+    fs::write(&it.ann_file, "names: [").unwrap();
+    check(&["error not-yolo data.yaml"]);
+    fs::write(&it.ann_file, "train: [images, list.txt]\nnames: [cat, dog, cow]\n").unwrap();
+    check(&["error unreadable data.yaml"]);
+    for folder in ["images", "labels", "more"] {
+        fs::create_dir(dir.path().join(folder)).unwrap();
+    }
+    for (n, name) in ["images/a", "images/b", "images/c", "more/d"].into_iter().enumerate() {
+        picture(&dir.path().join(format!("{name}.png")), 40, 30, n as u8);
+    }
+    fs::write(dir.path().join("images/e.png"), "no picture").unwrap();
+    fs::write(dir.path().join("list.txt"), "more/d.png\nmore/f.png\n\nimages/a.png\n").unwrap();
+    let good = "0 0.5 0.5 0.5 0.5\n1 0 0 1 0 1 1\n";
+    fs::write(dir.path().join("labels/a.txt"), format!("{good}{good}3 0.5 0.5 0.5 0.5\n0 50 50 20 20\n")).unwrap();
+    fs::write(dir.path().join("labels/b.txt"), "0 0.5 0.5 x\n\n0 0.5 0.5 0.5\n0 nan 0.5 0.5 0.5\n0 1 1 0.5 0.5")
+        .unwrap();
+    fs::write(dir.path().join("more/d.txt"), "0 0.5 0.5 0 0.1\n").unwrap();
+    check(&[
+        "error broken-entry labels/b.txt:1",
+        "error broken-entry labels/b.txt:3",
+        "error image-broken images/e.png",
+        "error image-missing more/f.png",
+        "warning box-beyond labels/b.txt:5",
+        "warning box-no-number labels/b.txt:4",
+        "warning box-not-normal labels/a.txt:6",
+        "warning box-without-area more/d.txt:1",
+        "warning category-unknown labels/a.txt:5",
+        "warning class-unused data.yaml",
+        "warning duplicate-image list.txt:4",
+        "warning object-twice labels/a.txt:3",
+        "warning object-twice labels/a.txt:4",
+        "note label-missing data.yaml",
+    ]);
+    let it = Yolo { wanted: wanted(&["cat", "emu"]), ..it };
+    let report = run(&[("train_dataloader", &it)]);
+    let codes: Vec<_> = report.findings.iter().map(|it| it.code).filter(|it| it.starts_with("class-")).collect();
+    assert_eq!(codes, ["class-not-learnt", "class-unknown"]);
+    assert_eq!(report.sets[0].objects, [("cat".to_owned(), 2)].into());
+}
+
+#[test]
+fn faults_of_labelme_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let it = Labelme { folder: dir.path().join("a"), list: None, wanted: wanted(&["cat"]) };
+    let check = |it: &Labelme, expect: &[&str]| assert_eq!(lines(&run(&[("train_dataloader", it)]), &dir), expect);
+    check(&it, &["error unreadable a"]);
+    fs::create_dir(&it.folder).unwrap();
+    let write = |name: &str, shapes: &str| {
+        let text = format!(
+            "{{\"imagePath\": \"{name}.png\", \"imageHeight\": 30, \"imageWidth\": 40, \"shapes\": [\n{shapes}]}}"
+        );
+        fs::write(it.folder.join(format!("{name}.json")), text).unwrap();
+    };
+    let shape = |label: &str, kind: &str, right: i32| {
+        format!("{{\"label\": \"{label}\", \"points\": [[1, 1], [{right}, 9]], \"shape_type\": \"{kind}\"}}")
+    };
+    picture(&it.folder.join("a.png"), 40, 30, 1);
+    picture(&it.folder.join("b.png"), 30, 40, 2);
+    let rows = [
+        shape("cat", "rectangle", 9),
+        shape("cat", "line", 9),
+        shape("cow", "rectangle", 9),
+        "3".into(),
+        shape("cat", "rectangle", 1),
+        shape("cat", "rectangle", 60),
+    ];
+    write("a", &rows.join(",\n"));
+    write("b", &rows[0]);
+    fs::write(it.folder.join("c.json"), "{\n\"shapes\": [").unwrap();
+    check(
+        &it,
+        &[
+            "error broken-entry a/a.json:5",
+            "error image-size a/b.json:1",
+            "error not-labelme a/c.json:2",
+            "warning box-beyond a/a.json:7",
+            "warning box-without-area a/a.json:3",
+            "warning box-without-area a/a.json:6",
+            "warning class-not-learnt a",
+        ],
+    );
+    let list = dir.path().join("list.txt");
+    fs::write(&list, "b\nq\n\nb.json\n").unwrap();
+    let expect =
+        ["error annotation-missing list.txt:2", "error image-size a/b.json:1", "warning duplicate-image list.txt:4"];
+    check(&Labelme { list: Some(list), ..it }, &expect);
+}

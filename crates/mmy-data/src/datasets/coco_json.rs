@@ -6,12 +6,13 @@ use std::{
     path::Path,
 };
 
-use mmy_formats::coco::{Category, parse};
+use mmy_formats::coco::parse;
 use mmy_structures::{BBox, Instance};
 
 use super::{
     MetaInfo, Record,
     faults::{Faults, box_fault},
+    shared::classes,
 };
 use crate::DataError;
 
@@ -26,7 +27,7 @@ pub(super) fn read(path: &Path, folder: &Path, wanted: &MetaInfo) -> Result<(Vec
     if let Some(twice) = file.categories.iter().find(|it| !numbers.insert(it.id)) {
         return Err(DataError::annotation(path, format_args!("category {}", twice.id), "is there twice"));
     }
-    let metainfo = metainfo(path, &file.categories, wanted)?;
+    let metainfo = classes(path, file.categories.iter().map(|it| it.name.clone()).collect(), wanted)?;
     let labels: HashMap<i64, Option<u32>> = file
         .categories
         .iter()
@@ -71,32 +72,6 @@ pub(super) fn read(path: &Path, folder: &Path, wanted: &MetaInfo) -> Result<(Vec
     }
     faults.report(path);
     Ok((records, metainfo))
-}
-
-fn metainfo(path: &Path, categories: &[Category], wanted: &MetaInfo) -> Result<MetaInfo, DataError> {
-    if wanted.classes.is_empty() {
-        let classes = categories.iter().map(|it| it.name.clone()).collect();
-        return Ok(MetaInfo { classes, palette: wanted.palette.clone() });
-    }
-    let missing: Vec<_> = wanted
-        .classes
-        .iter()
-        .filter(|name| categories.iter().all(|it| it.name != **name))
-        .map(String::as_str)
-        .collect();
-    if !missing.is_empty() {
-        let there: Vec<_> = categories.iter().map(|it| it.name.as_str()).collect();
-        let reason = format!(
-            "has no category `{}` that metainfo.classes names; it has {}",
-            missing.join("`, `"),
-            there.join(", ")
-        );
-        if missing.len() == wanted.classes.len() {
-            return Err(DataError::annotation(path, "", reason));
-        }
-        tracing::warn!("{}: {reason}", path.display());
-    }
-    Ok(wanted.clone())
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use mmy_structures::{ImageMeta, Instance, Sample};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{BatchShaper, Buffers, Context, DataError, DatasetSource, Draw, Pipeline};
+use crate::{BatchShaper, Buffers, Context, DataError, DatasetSource, Draw, Pipeline, Watch};
 
 /// Class names and colours.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
@@ -222,7 +222,20 @@ impl DatasetSource for FileDataset {
     }
 
     fn sample(&self, index: usize, draw: Draw, buffers: &mut Buffers) -> Result<Option<Sample>, DataError> {
-        self.pipeline.run_from_start(&mut Context { source: self, index, draw, buffers })
+        self.watched(index, draw, buffers, &mut |_, _| ())
+    }
+
+    fn watched(
+        &self,
+        index: usize,
+        draw: Draw,
+        buffers: &mut Buffers,
+        watch: Watch<'_>,
+    ) -> Result<Option<Sample>, DataError> {
+        match self.start(index, draw, buffers)? {
+            Some(sample) => self.pipeline.watched(sample, &mut Context { source: self, index, draw, buffers }, watch),
+            None => Ok(None),
+        }
     }
 
     fn with_pipeline(&self, pipeline: Pipeline) -> Option<Arc<dyn DatasetSource>> {

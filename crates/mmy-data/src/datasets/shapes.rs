@@ -2,39 +2,31 @@
 
 use std::{path::PathBuf, sync::Arc, time::Instant};
 
-use mmy_registry::{Build, BuildError, Outline, Slot, inventory, register};
+use mmy_registry::{Build, BuildError, Outline, inventory, register};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{FilterConfig, MetaInfo, coco};
+use super::{FilterConfig, MetaInfo, coco, shared::file_config};
 use crate::{
-    Annotations, BatchShapes, Dataset, DatasetOutline, DatasetSource, Pipeline, ShapesConfig, ShapesOutcome, Transform,
-    check::{Inspect, Inspectable, Inspection},
+    Annotations, Dataset, DatasetOutline, DatasetSource, Pipeline, ShapesConfig, ShapesOutcome,
+    check::{Inspectable, Inspection, Opened},
     make_shapes,
 };
 
-/// Filled shapes on textured backgrounds, in COCO's format; the files are made on first use, in seconds.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Config {
-    /// Folder of the files.
-    pub data_root: PathBuf,
-    /// Which part: to train on or to test on.
-    pub split: Split,
-    /// What the pictures look like; all loaders that share a folder must say the same.
-    pub shapes: ShapesConfig,
-    /// Class names and colours; the shapes' own when none are given.
-    pub metainfo: MetaInfo,
-    /// Which pictures are left out in training; none when testing.
-    pub filter_cfg: FilterConfig,
-    /// Gives each picture the shape of its batch, for testing.
-    pub batch_shapes_cfg: Option<Slot<BatchShapes>>,
-    /// Whether the samples are for testing: all of them, none redrawn.
-    pub test_mode: bool,
-    /// Uses only these pictures, by index; negative ones count from the end.
-    pub indices: Option<Vec<i64>>,
-    /// What is done to each sample.
-    pub pipeline: Vec<Slot<Transform>>,
+file_config! {
+    /// Filled shapes on textured backgrounds, in COCO's format; the files are made on first use, in seconds.
+    #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+    #[serde(deny_unknown_fields, default)]
+    pub struct Config {
+        /// Folder of the files.
+        pub data_root: PathBuf,
+        /// Which part: to train on or to test on.
+        pub split: Split,
+        /// What the pictures look like; all loaders that share a folder must say the same.
+        pub shapes: ShapesConfig,
+        /// Class names and colours; the shapes' own when none are given.
+        pub metainfo: MetaInfo,
+    }
 }
 
 /// A part of the data set.
@@ -76,13 +68,14 @@ impl Build<Dataset> for Config {
     }
 
     fn outline(&self) -> Outline {
-        let metainfo = self.metainfo.check().map_err(|it| it.at("metainfo"));
+        let metainfo = self.shared().check();
         let own = self.metainfo.classes.is_empty();
         let names = self.shapes.classes.iter().filter_map(|it| serde_json::to_value(it).ok());
         let names = names.filter_map(|it| it.as_str().map(str::to_owned)).collect();
         super::outline(self.test_mode, metainfo.and(self.check())).fact(DatasetOutline {
             classes: if own { names } else { self.metainfo.classes.clone() },
-            classes_key: if own { "shapes.classes" } else { "metainfo.classes" },
+            classes_key: if own { "shapes.classes" } else { "metainfo.classes" }.into(),
+            pipeline_key: "pipeline".into(),
             annotations: Annotations::Made(match self.split {
                 Split::Train => self.shapes.train,
                 Split::Val => self.shapes.val,
@@ -92,7 +85,7 @@ impl Build<Dataset> for Config {
 }
 
 impl Inspectable for Config {
-    fn inspection(&self) -> Result<Box<dyn Inspect>, BuildError> {
+    fn inspection(&self) -> Opened {
         self.check()?;
         self.drawn()?.inspection()
     }

@@ -8,46 +8,39 @@ use std::{
 };
 
 use mmy_formats::voc::{self, Xml};
-use mmy_registry::{Build, BuildError, Outline, Reads, Slot, inventory, register};
+use mmy_registry::{Build, BuildError, Outline, Reads, inventory, register};
 use mmy_structures::{BBox, Instance};
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    FileDataset, FilterConfig, MetaInfo, Record,
+    FileDataset, MetaInfo, Record,
     faults::{Faults, box_fault},
+    shared::{Read, file_config},
 };
 use crate::{
-    Annotations, BatchShapes, DataError, Dataset, DatasetOutline, DatasetSource, Pipeline, Transform,
-    check::{self, Inspect, Inspectable, Inspection},
+    Annotations, DataError, Dataset, DatasetOutline, DatasetSource,
+    check::{self, Inspectable, Inspection, Opened},
 };
 
-/// Pictures with Pascal VOC annotations: one XML file each, and lists of names in `ImageSets/Main`.
-///
-/// VOC counts pixels from 1 and includes the last one; as in MMDetection, 1 is taken off all four edges. Difficult
-/// objects are kept for evaluation and not trained on. Boxes without area are left out and told.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Config {
-    /// Folder in front of `ann_file` and `data_prefix`.
-    pub data_root: PathBuf,
-    /// The list of names, such as `ImageSets/Main/trainval.txt`.
-    pub ann_file: PathBuf,
-    /// Where pictures and annotations are.
-    pub data_prefix: DataPrefix,
-    /// Class names and colours; the classes found in all annotation files, sorted, when none are given.
-    pub metainfo: MetaInfo,
-    /// Which pictures are left out in training; none when testing.
-    pub filter_cfg: FilterConfig,
-    /// Gives each picture the shape of its batch, for testing.
-    pub batch_shapes_cfg: Option<Slot<BatchShapes>>,
-    /// Whether the samples are for testing: all of them, none redrawn.
-    pub test_mode: bool,
-    /// Uses only these pictures, by index; negative ones count from the end.
-    pub indices: Option<Vec<i64>>,
-    /// What is done to each sample.
-    pub pipeline: Vec<Slot<Transform>>,
+file_config! {
+    /// Pictures with Pascal VOC annotations: one XML file each, and lists of names in `ImageSets/Main`.
+    ///
+    /// VOC counts pixels from 1 and includes the last one; as in MMDetection, 1 is taken off all four edges. Difficult
+    /// objects are kept for evaluation and not trained on. Boxes without area are left out and told.
+    #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+    #[serde(deny_unknown_fields, default)]
+    pub struct Config {
+        /// Folder in front of `ann_file` and `data_prefix`.
+        pub data_root: PathBuf,
+        /// The list of names, such as `ImageSets/Main/trainval.txt`.
+        pub ann_file: PathBuf,
+        /// Where pictures and annotations are.
+        pub data_prefix: DataPrefix,
+        /// Class names and colours; the classes found in all annotation files, sorted, when none are given.
+        pub metainfo: MetaInfo,
+    }
 }
 
 /// Folders below `data_root`.
@@ -80,28 +73,29 @@ impl Build<Dataset> for Config {
         let (split, root) = (self.data_root.join(&self.ann_file), self.data_root.join(&self.data_prefix.sub_data_root));
         let (pictures, folder) = (root.join(&self.data_prefix.img_subdir), root.join(&self.data_prefix.ann_subdir));
         let root = Some(self.data_root.clone());
-        super::outline(self.test_mode, self.metainfo.check().map_err(|it| it.at("metainfo")))
+        super::outline(self.test_mode, self.shared().check())
             .reads(Reads { key: "ann_file", path: split.clone(), folder: false, root: root.clone() })
             .reads(Reads { key: "data_prefix.img_subdir", path: pictures, folder: true, root: root.clone() })
             .reads(Reads { key: "data_prefix.ann_subdir", path: folder.clone(), folder: true, root })
             .fact(DatasetOutline {
                 classes: self.metainfo.classes.clone(),
-                classes_key: "metainfo.classes",
+                classes_key: "metainfo.classes".into(),
+                pipeline_key: "pipeline".into(),
                 annotations: Annotations::Voc { split, folder },
             })
     }
 }
 
 impl Inspectable for Config {
-    fn inspection(&self) -> Result<Box<dyn Inspect>, BuildError> {
-        self.metainfo.check().map_err(|error| error.at("metainfo"))?;
+    fn inspection(&self) -> Opened {
+        self.shared().check()?;
         let root = self.data_root.join(&self.data_prefix.sub_data_root);
-        Ok(Box::new(check::Voc {
+        Ok(vec![Box::new(check::Voc {
             split: self.data_root.join(&self.ann_file),
             pictures: root.join(&self.data_prefix.img_subdir),
             annotations: root.join(&self.data_prefix.ann_subdir),
             wanted: self.metainfo.clone(),
-        }))
+        })])
     }
 }
 
@@ -111,9 +105,10 @@ impl Config {
     /// # Errors
     /// When a transform cannot be built or the annotations cannot be read.
     pub fn open(&self) -> Result<FileDataset, BuildError> {
-        self.metainfo.check().map_err(|error| error.at("metainfo"))?;
-        let pipeline = Pipeline::build(&self.pipeline)?;
-        let shapes = self.batch_shapes_cfg.as_ref().map(|it| it.build(())).transpose()?;
+        self.shared().open(|| self.read())
+    }
+
+    fn read(&self) -> Result<Read, BuildError> {
         let split = self.data_root.join(&self.ann_file);
         let root = self.data_root.join(&self.data_prefix.sub_data_root);
         let (pictures, annotations) =
@@ -129,9 +124,9 @@ impl Config {
             tracing::info!("{}: classes {}", annotations.display(), metainfo.classes.join(", "));
         }
         let labels: HashMap<_, _> = (0..).zip(&metainfo.classes).map(|(label, name)| (name.as_str(), label)).collect();
-        let read: Vec<_> = names.par_iter().map(|name| read(&annotations.join(format!("{name}.xml")))).collect();
+        let xmls: Vec<_> = names.par_iter().map(|name| read(&annotations.join(format!("{name}.xml")))).collect();
         let (mut faults, mut records) = (Faults::default(), Vec::with_capacity(names.len()));
-        for ((img_id, name), xml) in (0..).zip(names).zip(read) {
+        for ((img_id, name), xml) in (0..).zip(names).zip(xmls) {
             let xml = xml.map_err(failed)?;
             let path = picture(&pictures, name, xml.filename.as_deref());
             let shape = xml.shape;
@@ -151,12 +146,7 @@ impl Config {
             records.push(Record { img_id, path, shape, instances });
         }
         faults.report(&split);
-        let dataset = FileDataset::new(records, metainfo, pipeline, self.test_mode)
-            .filtered(self.filter_cfg, self.indices.as_deref())?;
-        match shapes {
-            Some(policy) => dataset.with_batch_shapes(&*policy),
-            None => Ok(dataset),
-        }
+        Ok(Read { records, metainfo, ann_file: None })
     }
 }
 

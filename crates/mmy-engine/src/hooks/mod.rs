@@ -28,6 +28,7 @@ pub use context::{
     SaveRequest, StepTimes, TrainContext, TrainIterContext, TrainStepContext,
 };
 pub use ema::Averaging;
+pub use mode_switch::PipelineOutline;
 pub use monitor::Rule;
 pub(crate) use monitor::monitored;
 pub use stage::{Registered, Stage, in_order, order_table};

@@ -1,12 +1,12 @@
 //! Another pipeline for the last epochs.
 
 use mmy_data::{Pipeline, Transform};
-use mmy_registry::{Build, BuildError, Slot, register};
+use mmy_registry::{Build, BuildError, Outline, Slot, register};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Hook, HookKind, Request, Stage, TrainContext};
-use crate::{EngineError, Priority, Progress, error::Result};
+use crate::{EngineError, Priority, error::Result};
 
 register!(HookKind, "PipelineSwitchHook", PipelineSwitch);
 register!(HookKind, "YOLOXModeSwitchHook", YoloxModeSwitch);
@@ -57,11 +57,21 @@ impl Build<HookKind> for PipelineSwitch {
     fn build(&self, (): ()) -> Result<Box<dyn Hook>, BuildError> {
         ModeSwitch::build(When::From(self.switch_epoch), &self.switch_pipeline, self.priority)
     }
+
+    fn outline(&self) -> Outline {
+        let pipeline = self.switch_pipeline.clone();
+        Outline::default().fact(PipelineOutline { when: When::From(self.switch_epoch), pipeline })
+    }
 }
 
 impl Build<HookKind> for YoloxModeSwitch {
     fn build(&self, (): ()) -> Result<Box<dyn Hook>, BuildError> {
         ModeSwitch::build(When::Last(self.num_last_epochs), &self.new_train_pipeline, self.priority)
+    }
+
+    fn outline(&self) -> Outline {
+        let pipeline = self.new_train_pipeline.clone();
+        Outline::default().fact(PipelineOutline { when: When::Last(self.num_last_epochs), pipeline })
     }
 }
 
@@ -73,11 +83,25 @@ enum When {
 }
 
 impl When {
-    fn holds(self, progress: &Progress) -> bool {
+    fn holds(self, epoch: usize, max_epochs: usize) -> bool {
         match self {
-            When::From(epoch) => progress.epoch >= epoch,
-            When::Last(epochs) => progress.epoch + epochs >= progress.max_epochs,
+            When::From(first) => epoch >= first,
+            When::Last(epochs) => epoch + epochs >= max_epochs,
         }
+    }
+}
+
+/// Which epochs have which other pipeline, as a fact of the hook's [`mmy_registry::Outline`].
+#[derive(Debug, Clone)]
+pub struct PipelineOutline {
+    when: When,
+    pipeline: Vec<Slot<Transform>>,
+}
+
+impl PipelineOutline {
+    /// The pipeline of an epoch (from 0) of so many, where it is another than the data set's own.
+    pub fn at(&self, epoch: usize, max_epochs: usize) -> Option<&[Slot<Transform>]> {
+        self.when.holds(epoch, max_epochs).then_some(&self.pipeline[..])
     }
 }
 
@@ -118,7 +142,7 @@ impl Hook for ModeSwitch {
     }
 
     fn before_train_epoch(&mut self, cx: &mut TrainContext<'_>) -> Result<()> {
-        if self.when.holds(cx.progress) && !self.switched {
+        if self.when.holds(cx.progress.epoch, cx.progress.max_epochs) && !self.switched {
             self.switched = true;
             tracing::info!("from epoch {} on another pipeline makes the batches", cx.progress.epoch + 1);
             cx.requests.ask(Request::TrainPipeline(self.pipeline.clone()));
@@ -133,8 +157,7 @@ mod tests {
 
     #[test]
     fn which_pipeline_is_a_function_of_the_epoch() {
-        let first =
-            |when: When| (0..10).find(|&epoch| when.holds(&Progress { epoch, max_epochs: 10, ..Progress::default() }));
+        let first = |when: When| (0..10).find(|&epoch| when.holds(epoch, 10));
         assert_eq!(first(When::From(4)), Some(4));
         assert_eq!(first(When::Last(3)), Some(7));
         assert_eq!((first(When::Last(0)), first(When::Last(20))), (None, Some(0)));
