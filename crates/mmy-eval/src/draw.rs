@@ -3,6 +3,7 @@
 mod label;
 mod palette;
 mod rect;
+mod sheet;
 mod text;
 
 use std::{
@@ -16,6 +17,7 @@ use mmy_structures::{BBox, Detections, Image};
 
 use self::{label::Tags, rect::Rect, text::Font};
 pub use palette::color;
+pub use sheet::{Tile, beside, sheet};
 
 /// Draws detections onto a picture: a box in the colour of the class, and a tag with class name and score.
 ///
@@ -33,6 +35,15 @@ pub use palette::color;
 /// assert_eq!(image.pixel(50, 40), color(0));
 /// ```
 pub fn draw(image: &mut Image, detections: &Detections, classes: &[String]) {
+    draw_tags(image, detections, classes, true);
+}
+
+/// As [`draw`], for boxes that are certain: their tags tell the class alone.
+pub fn draw_truth(image: &mut Image, truth: &Detections, classes: &[String]) {
+    draw_tags(image, truth, classes, false);
+}
+
+fn draw_tags(image: &mut Image, detections: &Detections, classes: &[String], scores: bool) {
     let picture = Rect { x0: 0, y0: 0, x1: image.width() as i32, y1: image.height() as i32 };
     let scale = (image.width() as f32 * image.height() as f32).sqrt();
     // One pixel is hard to see but where there are few of them.
@@ -52,7 +63,7 @@ pub fn draw(image: &mut Image, detections: &Detections, classes: &[String]) {
     let mut tags = Tags::new(picture, line);
     for (bbox, score, label) in &visible {
         let name = classes.get(*label as usize).map_or_else(|| label.to_string(), Clone::clone);
-        if let Some(text) = font.fit(&name, &format!("{score:.2}"), picture) {
+        if let Some(text) = font.fit(&name, &if scores { format!("{score:.2}") } else { String::new() }, picture) {
             let size = font.tag_size(&text);
             tags.place(*bbox, text, color(*label), size);
         }
@@ -114,21 +125,36 @@ pub fn save(image: &Image, path: &Path) -> Result<(), SaveError> {
         "jpg" | "jpeg" => true,
         _ => return Err(SaveError::Format(path.to_owned())),
     };
-    let mut rgb = image.data().to_vec();
-    rgb.as_chunks_mut::<3>().0.iter_mut().for_each(|it| it.reverse());
     let write = || {
         let mut file = BufWriter::new(File::create(path)?);
-        let (width, height, kind) = (image.width() as u32, image.height() as u32, ExtendedColorType::Rgb8);
-        if jpeg {
-            codecs::jpeg::JpegEncoder::new_with_quality(&mut file, JPEG_QUALITY)
-                .write_image(&rgb, width, height, kind)?;
-        } else {
-            codecs::png::PngEncoder::new(&mut file).write_image(&rgb, width, height, kind)?;
-        }
+        encode(image, jpeg.then_some(JPEG_QUALITY), &mut file)?;
         file.flush()?;
         Ok(())
     };
     write().map_err(|source| SaveError::Write { path: path.to_owned(), source })
+}
+
+/// A picture as the bytes of a JPEG file of that quality, 1 to 100.
+///
+/// # Errors
+/// For a picture without pixels, or one too large for the format.
+pub fn jpeg(image: &Image, quality: u8) -> Result<Vec<u8>, image::ImageError> {
+    let mut out = Vec::new();
+    encode(image, Some(quality), &mut out)?;
+    Ok(out)
+}
+
+/// Writes a picture as JPEG of the given quality, or as PNG.
+fn encode(image: &Image, jpeg: Option<u8>, out: &mut impl Write) -> Result<(), image::ImageError> {
+    let mut rgb = image.data().to_vec();
+    rgb.as_chunks_mut::<3>().0.iter_mut().for_each(|it| it.reverse());
+    let (width, height, kind) = (image.width() as u32, image.height() as u32, ExtendedColorType::Rgb8);
+    match jpeg {
+        Some(quality) => {
+            codecs::jpeg::JpegEncoder::new_with_quality(out, quality).write_image(&rgb, width, height, kind)
+        }
+        None => codecs::png::PngEncoder::new(out).write_image(&rgb, width, height, kind),
+    }
 }
 
 #[cfg(test)]

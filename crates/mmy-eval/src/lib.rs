@@ -1,14 +1,15 @@
 //! What becomes of detections: metrics over a data set, tables, pictures with boxes, and prediction files.
 //!
 //! A metric is a registered part of the kind [`Metric`]. The validation and test loops hand it every batch and ask for
-//! the numbers at the end; [`coco_metric`] is that of detectors, [`picture_accuracy`] that of classifiers. [`draw`] and
-//! [`predictions`] serve `mmy predict`.
+//! the numbers at the end; [`coco_metric`] and [`voc_metric`] are those of detectors, [`picture_accuracy`] that of
+//! classifiers. [`draw`] and [`predictions`] serve `mmy predict`.
 
 pub mod coco_metric;
 pub mod draw;
 pub mod picture_accuracy;
 pub mod predictions;
 mod table;
+pub mod voc_metric;
 
 use std::{io, path::PathBuf};
 

@@ -39,11 +39,12 @@ impl Font {
         if self.tag_size("").1 * 2 > bounds.height() || !fits(score) {
             return None;
         }
-        let whole = format!("{name} {score}");
+        let whole = format!("{name} {score}").trim_end().to_owned();
         if fits(&whole) {
             return Some(whole);
         }
-        let cut = |chars: usize| format!("{}… {score}", name.chars().take(chars).collect::<String>());
+        let cut =
+            |chars: usize| format!("{}… {score}", name.chars().take(chars).collect::<String>()).trim_end().to_owned();
         // The longest start that fits, by bisection: names may be long.
         let (mut low, mut high) = (0, name.chars().count());
         while low < high {
@@ -111,5 +112,6 @@ mod tests {
         check("person", 20, 100, None);
         check("person", 200, 31, None);
         check("two\nlines", 200, 100, Some("two lines 0.50"));
+        assert_eq!(font.fit("person", "", Rect::at(0, 0, 200, 100)).as_deref(), Some("person"));
     }
 }
