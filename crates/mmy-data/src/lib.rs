@@ -8,10 +8,12 @@
 //! a thread or from what was drawn before. So the bytes are the same with any number of threads, and a run may start in
 //! the middle of an epoch without drawing what came before.
 
+pub mod anchors;
 mod batch_shapes;
 pub mod check;
 pub mod collate;
 mod context;
+pub mod convert;
 mod datasets;
 mod error;
 mod kinds;
@@ -21,6 +23,7 @@ mod outline;
 mod random;
 mod samplers;
 mod shapes;
+pub mod stats;
 mod transforms;
 
 pub use context::{Buffers, Context, Pipeline};
@@ -28,7 +31,7 @@ pub use datasets::{FileDataset, FilterConfig, MetaInfo, Record};
 pub use error::DataError;
 pub use kinds::{
     Albumentation, BatchShaper, BatchShapes, Collate, CollateFn, Dataset, DatasetSource, PixelStep, SampleOrder,
-    Sampler, SamplerArgs, Transform, TransformStep,
+    Sampler, SamplerArgs, Transform, TransformStep, Watch,
 };
 pub use loader::{Batches, DataloaderConfig, Loader, LoaderArgs, OnBadImage};
 pub use outline::{Annotations, BatchShapeOutline, DatasetOutline, Peek, SizeStep};

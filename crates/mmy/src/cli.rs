@@ -9,6 +9,7 @@ use crate::commands::{
     build::BuildArgs,
     completions::CompletionsArgs,
     config::ConfigCommand,
+    data::{anchors, browse, convert, stats},
     data_check,
     explain::ExplainArgs,
     man::ManArgs,
@@ -62,7 +63,7 @@ pub enum Command {
     /// Look into files of weights, of whatever origin, and convert them
     #[command(subcommand)]
     Weights(WeightsCommand),
-    /// Make data sets, and look for faults in them
+    /// Look at data sets, find their faults, convert them, and make some
     #[command(subcommand)]
     Data(DataCommand),
     /// Measure speed
@@ -262,6 +263,20 @@ Example:
 #[derive(Debug, Subcommand)]
 pub enum DataCommand {
     Check(data_check::Args),
+    /// Count what is in a config's data: classes, sizes, shapes, what is seen together; as a table or a page of plots
+    Stats(stats::StatsArgs),
+    /// Draw a config's samples: the stored picture, what training sees, or each step of the pipeline
+    Browse(browse::BrowseArgs),
+    /// Find anchors that fit a config's data
+    Anchors(anchors::AnchorsArgs),
+    /// Write a data set in another format: COCO, VOC, YOLO's texts, labelme
+    Convert(convert::ConvertArgs),
+    /// Put the pictures of a data set into splits
+    Split(convert::SplitArgs),
+    /// Write a part of a data set: some classes, some pictures
+    Subset(convert::SubsetArgs),
+    /// Put several data sets into one
+    Merge(convert::MergeArgs),
     /// Draw a synthetic data set in COCO format: textured backgrounds with overlapping, rotated, occluded shapes
     #[command(after_help = "\
 Examples:

@@ -1,5 +1,11 @@
 //! `mmy data`.
 
+pub mod anchors;
+pub mod browse;
+pub mod convert;
+mod loaders;
+pub mod stats;
+
 use mmy_data::{ShapesConfig, ShapesOutcome, make_shapes};
 
 use crate::{
@@ -13,6 +19,13 @@ pub fn run(command: DataCommand) -> Outcome {
     let (dir, train, val, size, difficulty, seed) = match command {
         DataCommand::Shapes { dir, train, val, size, difficulty, seed } => (dir, train, val, size, difficulty, seed),
         DataCommand::Check(args) => return data_check::run(&args),
+        DataCommand::Stats(args) => return stats::run(&args),
+        DataCommand::Browse(args) => return browse::run(&args),
+        DataCommand::Anchors(args) => return anchors::run(&args),
+        DataCommand::Convert(args) => return convert::convert(&args),
+        DataCommand::Split(args) => return convert::split(&args),
+        DataCommand::Subset(args) => return convert::subset(&args),
+        DataCommand::Merge(args) => return convert::merge(&args),
     };
     let log = logging::start();
     let default = ShapesConfig::default();

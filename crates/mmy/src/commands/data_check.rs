@@ -52,8 +52,8 @@ pub fn run(args: &Args) -> Outcome {
             let slot: Slot<Dataset> = from_node_at(&project.loaded, &path)?;
             match Inspection::of(&slot) {
                 Some(it) => {
-                    let inspection = it.map_err(|it| project.place_build(it))?;
-                    surveys.push((loader.to_owned(), inspection.inspect()));
+                    let inspections = it.map_err(|it| project.place_build(it))?;
+                    surveys.extend(inspections.iter().map(|it| (loader.to_owned(), it.inspect())));
                 }
                 None => tracing::warn!("{path}: the files of a {} cannot be looked through", slot.name()),
             }

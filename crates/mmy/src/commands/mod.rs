@@ -4,7 +4,7 @@ mod bench;
 pub mod build;
 pub mod completions;
 pub mod config;
-mod data;
+pub mod data;
 pub mod data_check;
 mod deploy;
 pub mod explain;
