@@ -5,6 +5,7 @@ mod check;
 mod config_tools;
 mod configs;
 mod data_faults;
+mod data_tools;
 mod deploy;
 mod docs;
 mod faults;
