@@ -1,10 +1,6 @@
 //! `mmy config show`, `explain`, `diff`, `schema` and `import`, on the shipped configs.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{fs, path::PathBuf};
 
 use serde_json::Value;
 
@@ -189,29 +185,6 @@ fn shipped_configs_fit_the_schema_that_they_name() {
     ] {
         assert!(!validator.is_valid(&parse(broken)), "{broken}");
     }
-}
-
-/// taplo, where it is installed, agrees.
-#[test]
-fn taplo_accepts_and_rejects() {
-    let Some(taplo) = std::env::var_os("TAPLO")
-        .or_else(|| Some("taplo".into()))
-        .filter(|it| Command::new(it).arg("--version").output().is_ok_and(|it| it.status.success()))
-    else {
-        return;
-    };
-    let lint = |path: &Path| {
-        let schema = format!("file://{}", root().join("configs/schema.json").display());
-        Command::new(&taplo).args(["lint", "--schema", &schema]).arg(path).output().unwrap()
-    };
-    let good = lint(&root().join("configs/starnet_s1_yolov5.toml"));
-    assert!(good.status.success(), "{}", String::from_utf8_lossy(&good.stderr));
-    let dir = folder();
-    let path = dir.path().join("broken.toml");
-    fs::write(&path, "[model.backbone]\ntype = \"StarNet\"\nbase_dimm = 3\n").unwrap();
-    let bad = lint(&path);
-    assert!(!bad.status.success());
-    contains(&String::from_utf8_lossy(&bad.stderr), &["base_dimm"]);
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod data_faults;
 mod data_tools;
 mod deploy;
 mod docs;
+mod editor;
 mod faults;
 mod forward;
 mod kill;
