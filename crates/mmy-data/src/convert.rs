@@ -1,6 +1,6 @@
 //! Data sets from one format into another, and in parts.
 //!
-//! [`read`] turns files of any of the four formats into a [`Collection`], [`write`] turns one into files. What the target
+//! [`read`] turns files of any of the four formats into a [`Collection`], [`write()`] turns one into files. What the target
 //! has no place for is counted in [`Lost`], by name. Numbers are kept to a millionth of a pixel.
 
 mod coco;
