@@ -4,7 +4,7 @@
 use std::{path::Path, sync::Arc};
 
 use mmy_config::{Options, from_node, load_str};
-use mmy_data::{Buffers, Collate, CollateFn, DataError, Dataset, DatasetSource, Draw, MetaInfo};
+use mmy_data::{Buffers, Collate, CollateFn, DataError, Dataset, DatasetSource, Draw, MetaInfo, Watch};
 use mmy_engine::{Interrupt, Quiet, Resume, RunConfig, Runner, Start, WorkDir};
 use mmy_nn::{
     file::{read_safetensors, write_safetensors},
@@ -59,7 +59,7 @@ impl DatasetSource for Source {
     fn ground_truth(&self, _: usize) -> &[Instance] {
         &[]
     }
-    fn sample(&self, index: usize, _: Draw, _: &mut Buffers) -> Result<Option<Sample>, DataError> {
+    fn watched(&self, index: usize, _: Draw, _: &mut Buffers, _: Watch<'_>) -> Result<Option<Sample>, DataError> {
         Ok(Some(Sample { image: Image::filled(64, 64, [0; 3]), instances: Vec::new(), meta: self.meta(index) }))
     }
 }

@@ -95,7 +95,9 @@ pub trait DatasetSource: Send + Sync {
     ///
     /// # Errors
     /// [`DataError::Image`] when a picture cannot be used, in whose place another may be taken; other errors are final.
-    fn sample(&self, index: usize, draw: Draw, buffers: &mut Buffers) -> Result<Option<Sample>, DataError>;
+    fn sample(&self, index: usize, draw: Draw, buffers: &mut Buffers) -> Result<Option<Sample>, DataError> {
+        self.watched(index, draw, buffers, &mut |_, _| ())
+    }
 
     /// What a pipeline over this data set begins with: an empty picture with what is known of it, or, where samples are
     /// made of another data set's, a sample of that; nothing when that was turned down.
@@ -117,11 +119,7 @@ pub trait DatasetSource: Send + Sync {
         draw: Draw,
         buffers: &mut Buffers,
         watch: Watch<'_>,
-    ) -> Result<Option<Sample>, DataError> {
-        let sample = self.sample(index, draw, buffers)?;
-        sample.iter().for_each(|it| watch("sample", it));
-        Ok(sample)
-    }
+    ) -> Result<Option<Sample>, DataError>;
 
     /// The same pictures through another pipeline; nothing where the data set has no pipeline to exchange.
     fn with_pipeline(&self, _: Pipeline) -> Option<Arc<dyn DatasetSource>> {

@@ -11,7 +11,7 @@ use std::{
 
 use mmy_data::{
     Buffers, CollateFn, DataError, DataloaderConfig, DatasetSource, Draw, Loader, LoaderArgs, MetaInfo, SampleOrder,
-    ShapesConfig, make_shapes,
+    ShapesConfig, Watch, make_shapes,
 };
 use mmy_structures::{Batch, Image, ImageMeta, Instance, Sample};
 use serde_json::json;
@@ -275,7 +275,7 @@ impl DatasetSource for Counting {
     fn ground_truth(&self, _: usize) -> &[Instance] {
         &[]
     }
-    fn sample(&self, index: usize, _: Draw, _: &mut Buffers) -> Result<Option<Sample>, DataError> {
+    fn watched(&self, index: usize, _: Draw, _: &mut Buffers, _: Watch<'_>) -> Result<Option<Sample>, DataError> {
         self.asked.fetch_add(1, Ordering::SeqCst);
         let name = std::thread::current().name().unwrap_or_default().to_owned();
         self.threads.lock().unwrap().push(name);

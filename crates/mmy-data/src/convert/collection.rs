@@ -102,11 +102,10 @@ impl Collection {
 
     /// The pictures of a split; with an empty name those of none.
     pub(super) fn of_split<'a>(&'a self, split: &'a str) -> impl Iterator<Item = (usize, &'a Picture)> {
-        let of = move |it: &&(usize, &Picture)| {
-            if split.is_empty() { it.1.splits.is_empty() } else { it.1.splits.iter().any(|it| it == split) }
+        let of = move |it: &Picture| {
+            if split.is_empty() { it.splits.is_empty() } else { it.splits.iter().any(|it| it == split) }
         };
-        let all: Vec<_> = self.pictures.iter().enumerate().collect();
-        all.into_iter().filter(move |it| of(&it))
+        self.pictures.iter().enumerate().filter(move |it| of(it.1))
     }
 
     /// Reads the sizes that the annotations do not say from the pictures' heads.

@@ -160,10 +160,6 @@ impl DatasetSource for Joined {
         source.ground_truth(inner)
     }
 
-    fn sample(&self, index: usize, draw: Draw, buffers: &mut Buffers) -> Result<Option<Sample>, DataError> {
-        self.watched(index, draw, buffers, &mut |_, _| ())
-    }
-
     fn watched(
         &self,
         index: usize,

@@ -221,10 +221,6 @@ impl DatasetSource for FileDataset {
         &self.records[index].instances
     }
 
-    fn sample(&self, index: usize, draw: Draw, buffers: &mut Buffers) -> Result<Option<Sample>, DataError> {
-        self.watched(index, draw, buffers, &mut |_, _| ())
-    }
-
     fn watched(
         &self,
         index: usize,

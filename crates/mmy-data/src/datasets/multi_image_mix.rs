@@ -121,10 +121,6 @@ impl DatasetSource for Mix {
         self.source.sample(index, draw, buffers)
     }
 
-    fn sample(&self, index: usize, draw: Draw, buffers: &mut Buffers) -> Result<Option<Sample>, DataError> {
-        self.watched(index, draw, buffers, &mut |_, _| ())
-    }
-
     fn watched(
         &self,
         index: usize,

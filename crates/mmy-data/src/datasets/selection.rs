@@ -39,10 +39,6 @@ impl DatasetSource for Selection {
         self.source.ground_truth(self.indices[index])
     }
 
-    fn sample(&self, index: usize, draw: Draw, buffers: &mut Buffers) -> Result<Option<Sample>, DataError> {
-        self.source.sample(self.indices[index], draw, buffers)
-    }
-
     fn watched(
         &self,
         index: usize,
